@@ -1,0 +1,67 @@
+# hub-gateway: `make demo`, `make test`, `make bench`. Everything runs from .venv, which these targets make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint format types imports tests soak container-test lock apt clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+demo: .venv/demo.stamp  ## a simulated hub, a broker and the gateway, live (ARGS="--for 30s")
+	@$(BIN)/hub-gateway demo $(ARGS)
+
+test: lint types imports tests  ## everything that must be green before a commit
+
+bench: .venv/test.stamp apt  ## the benchmark table (ARGS="--quick")
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lint: .venv/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/test.stamp  ## let ruff rewrite the tree
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: .venv/test.stamp
+	$(BIN)/mypy
+
+imports: .venv/test.stamp
+	$(BIN)/lint-imports
+
+tests: .venv/test.stamp apt
+	$(BIN)/pytest -m "not soak" $(ARGS)
+
+soak: .venv/test.stamp apt  ## 20 minutes: broker stopped and gateway killed, every committed id must arrive
+	$(BIN)/pytest -m soak -s $(ARGS)
+
+container-test: .venv/test.stamp apt  ## the unit under a real systemd in a container
+	tests/container/boot.sh
+
+lock: .venv/test.stamp  ## resolve requirements/*.txt anew
+	$(BIN)/pip install --quiet uv
+	cd requirements && for set in run: demo:--extra=demo "test:--extra=demo --extra=test"; do \
+	  ../$(BIN)/uv pip compile ../pyproject.toml $${set#*:} --universal --python-version 3.11 --generate-hashes \
+	    --upgrade --quiet --custom-compile-command "make lock" --output-file $${set%%:*}.txt; done
+
+# What the tests need from Debian; says in one line what is missing when it may not install it.
+APT := mosquitto:mosquitto mosquitto_sub:mosquitto-clients mbpoll:mbpoll chromium:chromium sqlite3:sqlite3 \
+       gcc:gcc modbus:libmodbus-dev openssl:openssl
+apt:
+	@sh tests/apt.sh $(APT)
+
+.venv/demo.stamp: pyproject.toml requirements/demo.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/test.stamp: pyproject.toml requirements/test.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@ .venv/demo.stamp
+
+clean:  ## remove everything that the targets made
+	rm -rf .venv build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,109 @@
+"""The `url` of a Modbus device, taken apart."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+_SUPPORTED = (
+    "supported are tcp://host:port and rtu:///dev/ttyUSB0?baudrate=19200&parity=E&stopbits=1&bytesize=8 (a serial line)"
+)
+_LINE_SETTINGS = ("baudrate", "parity", "stopbits", "bytesize")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpEndpoint:
+    """Modbus TCP."""
+
+    host: str
+    port: int = 502
+
+    @property
+    def link(self) -> str:
+        """The link as a person would name it."""
+        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SerialEndpoint:
+    """Modbus RTU. The defaults are those of "Modbus over Serial Line" V1.02, 2.5.1: 19200 baud, even parity, 8 bits."""
+
+    path: str
+    baudrate: int = 19200
+    parity: str = "E"
+    stopbits: int = 1
+    bytesize: int = 8
+
+    @property
+    def link(self) -> str:
+        """The link as a person would name it. One line has one name, whatever its settings."""
+        return f"rtu://{self.path}"
+
+    @property
+    def line(self) -> str:
+        """The settings of the line as a person would write them, `19200 8E1`."""
+        return f"{self.baudrate} {self.frame}"
+
+    @property
+    def frame(self) -> str:
+        """Data bits, parity and stop bits of a character, `8E1`."""
+        return f"{self.bytesize}{self.parity}{self.stopbits}"
+
+    @property
+    def frame_gap_s(self) -> float:
+        """The silence that ends a frame: 3.5 characters of 11 bits, 1.75 ms above 19200 baud (V1.02, 2.5.1.1)."""
+        return 0.00175 if self.baudrate > 19200 else 3.5 * 11 / self.baudrate
+
+
+Endpoint = TcpEndpoint | SerialEndpoint
+
+
+def parse_endpoint(url: str) -> Endpoint:
+    """Raises ValueError with words for an operator."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f'"{url}" is not a url: {error}; {_SUPPORTED}') from None
+    if parts.scheme == "tcp":
+        if not host or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError(f'"{url}" must be tcp://host:port and nothing else')
+        return TcpEndpoint(host, 502 if port is None else _tcp_port(port, url))
+    if parts.scheme == "rtu":
+        if parts.netloc or not parts.path.startswith("/") or parts.path == "/" or parts.fragment:
+            raise ValueError(f'"{url}" must name a device file with three slashes, for example rtu:///dev/ttyUSB0')
+        return _serial_endpoint(parts.path, parts.query, url)
+    what = f'"{parts.scheme}://"' if parts.scheme and "://" in url else f'"{url}"'
+    raise ValueError(f"{what} is not supported for modbus; {_SUPPORTED}")
+
+
+def _tcp_port(port: int, url: str) -> int:
+    if port == 0:
+        raise ValueError(f'"{url}": port 0 cannot be connected to; the default is 502')
+    return port
+
+
+def _serial_endpoint(path: str, query: str, url: str) -> SerialEndpoint:
+    settings: dict[str, str] = {}
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        if key not in _LINE_SETTINGS:
+            raise ValueError(
+                f'"{url}": "{key}" is not a setting of a serial line; known are {", ".join(_LINE_SETTINGS)}'
+            )
+        if key in settings:
+            raise ValueError(f'"{url}" sets {key} twice')
+        settings[key] = text
+    parity = settings.get("parity", "E").upper()
+    if parity not in ("E", "O", "N"):
+        raise ValueError(f'"{url}": parity is E (even), O (odd) or N (none), not "{settings["parity"]}"')
+    if settings.get("stopbits", "1") not in ("1", "2"):
+        raise ValueError(f'"{url}": stopbits is 1 or 2, not "{settings["stopbits"]}"')
+    if settings.get("bytesize", "8") != "8":
+        raise ValueError(f'"{url}": bytesize is 8 for Modbus RTU; 7 bits exist for Modbus ASCII only')
+    baudrate = settings.get("baudrate", "19200")
+    if not (baudrate.isascii() and baudrate.isdecimal() and 300 <= int(baudrate) <= 4_000_000):
+        raise ValueError(f'"{url}": baudrate is a number from 300 to 4000000, not "{baudrate}"')
+    return SerialEndpoint(
+        posixpath.normpath(path), baudrate=int(baudrate), parity=parity, stopbits=int(settings.get("stopbits", "1"))
+    )

@@ -1,0 +1,198 @@
+"""One `devices:` entry with `driver: modbus`, and its points.
+
+Every check raises ValueError in the words that an operator reads; the config loader adds file, line and key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from drivers.modbus.endpoint import SerialEndpoint, parse_endpoint
+from drivers.modbus.point import (
+    ADDRESSES,
+    BOOL,
+    LONG_ORDERS,
+    MAX_BITS,
+    MAX_REGISTERS,
+    DataType,
+    ModbusPoint,
+    Order,
+    Range,
+    Table,
+    parse_address,
+    parse_range,
+    parse_type,
+)
+from drivers.settings import DeviceSettings, PointSettings
+
+_LARGEST_FACTOR = 1e30
+_ORDERS = {order.value: order for order in Order} | LONG_ORDERS
+
+
+def _number_as_text(value: Any) -> Any:
+    """YAML reads the address `40001` as a number; `parse_address` has the better answer to it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+AddressText = Annotated[str, BeforeValidator(_number_as_text)]
+Factor = Annotated[float, Field(ge=-_LARGEST_FACTOR, le=_LARGEST_FACTOR, allow_inf_nan=False)]
+
+
+class ModbusPointSettings(PointSettings):
+    """A point: `{name: speed, address: holding:0, type: uint16, scale: 0.001, unit: m/s}`."""
+
+    address: AddressText = Field(examples=["holding:0", "input:4", "coil:0", "discrete:3", "holding:12.3"])
+    type: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="bool int16 uint16 int32 uint32 int64 uint64 float32 float64 bcd16 bcd32 string(n); "
+        "not needed for a coil, a discrete input or a bit of a register",
+    )
+    order: str = Field(default=Order.ABCD.value, description="ABCD DCBA BADC CDAB; A is the most significant byte")
+    scale: Factor = 1.0
+    offset: Factor = 0.0
+
+    @field_validator("address")
+    @classmethod
+    def _address_is_known(cls, text: str) -> str:
+        return str(parse_address(text))
+
+    @field_validator("type")
+    @classmethod
+    def _type_suits_address(cls, text: str | None, info: ValidationInfo) -> str | None:
+        kind = None if text is None else parse_type(text)
+        if "address" not in info.data:
+            return text
+        address = parse_address(info.data["address"])
+        if address.table.holds_bits or address.bit is not None:
+            if kind not in (None, BOOL):
+                raise ValueError(f"{address} is one bit, so its type is bool, not {text}")
+            return BOOL.name
+        if kind is None:
+            raise ValueError(f"a register needs a type, for example {{address: {address}, type: uint16}}")
+        if kind is BOOL:
+            raise ValueError(f"a bool needs a coil, a discrete input or one bit of a register, for example {address}.0")
+        if address.number + kind.registers > ADDRESSES:
+            raise ValueError(f"{text} at {address} runs beyond the last address, {ADDRESSES - 1}")
+        return text
+
+    @field_validator("order")
+    @classmethod
+    def _order_suits_type(cls, text: str, info: ValidationInfo) -> str:
+        if text not in _ORDERS:
+            raise ValueError(f'"{text}" is not an order; known are {", ".join(_ORDERS)}')
+        if (kind := _kind(info)) is None:
+            return text
+        if text in LONG_ORDERS and kind.size != 8:
+            raise ValueError(f"{text} is an order of 8 bytes; {kind.name} needs one of {', '.join(Order)}")
+        if kind is BOOL and text != Order.ABCD:
+            raise ValueError("order has no meaning for a bool")
+        if (kind.size == 2 or kind.name == "string") and text not in (Order.ABCD, Order.BADC):
+            raise ValueError(f"{text} orders words; {kind.name} has bytes in registers only: ABCD, or BADC for swapped")
+        return _ORDERS[text].value
+
+    @field_validator("scale", "offset")
+    @classmethod
+    def _only_numbers_are_scaled(cls, value: float, info: ValidationInfo) -> float:
+        kind = _kind(info)
+        if kind is not None and not kind.is_number:
+            raise ValueError(f"{info.field_name} has no meaning for a {kind.name}")
+        if info.field_name == "scale" and value == 0:
+            raise ValueError("scale 0 would make every value the same")
+        return value
+
+    @model_validator(mode="after")
+    def _base_keys_suit_type(self) -> Self:
+        point = self.point()
+        if self.deadband and not point.type.is_number:
+            raise ValueError(f"deadband has no meaning for a {point.type.name}: any change is reported")
+        if self.writable and point.address.table in (Table.INPUT, Table.DISCRETE):
+            raise ValueError(f"{self.address} cannot be writable: only holding registers and coils can be written")
+        return self
+
+    def point(self) -> ModbusPoint:
+        """The point that this describes."""
+        return ModbusPoint(
+            name=self.name,
+            unit=self.unit,
+            deadband=self.deadband,
+            writable=self.writable,
+            address=parse_address(self.address),
+            type=parse_type(self.type or BOOL.name),
+            order=Order(self.order),
+            scale=self.scale,
+            offset=self.offset,
+        )
+
+
+class ModbusDeviceSettings(DeviceSettings):
+    """A unit behind a TCP socket or on a serial line. Devices with the same line share one connection."""
+
+    driver: Literal["modbus"]
+    url: str = Field(examples=["tcp://10.0.0.5:502", "rtu:///dev/ttyUSB0?baudrate=19200&parity=E"])
+    unit: int = Field(default=1, ge=0, le=255)
+    max_gap: int = Field(
+        default=16,
+        ge=0,
+        le=MAX_REGISTERS,
+        description="registers (or 16 times as many bits) that nobody wants but that are read to save a request",
+    )
+    max_registers: int = Field(default=MAX_REGISTERS, ge=1, le=MAX_REGISTERS)
+    max_bits: int = Field(default=MAX_BITS, ge=1, le=MAX_BITS)
+    forbidden: tuple[str, ...] = Field(
+        default=(), description="addresses that are never requested", examples=[["holding:100-120"]]
+    )
+    points: tuple[ModbusPointSettings, ...] = ()
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_supported(cls, url: str) -> str:
+        parse_endpoint(url)
+        return url
+
+    @field_validator("unit")
+    @classmethod
+    def _unit_suits_link(cls, unit: int, info: ValidationInfo) -> int:
+        on_serial = "url" in info.data and isinstance(parse_endpoint(info.data["url"]), SerialEndpoint)
+        if on_serial and not 1 <= unit <= 247:
+            raise ValueError(f"{unit} is not a unit on a serial line; they are 1 to 247 (0 is the broadcast)")
+        return unit
+
+    @field_validator("forbidden")
+    @classmethod
+    def _ranges_are_known(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(parse_range(text)) for text in texts)
+
+    @model_validator(mode="after")
+    def _points_can_be_read(self) -> Self:
+        problems = [
+            problem
+            for settings in self.points
+            if (problem := self._unreadable(settings.name, settings.point().span)) is not None
+        ]
+        names = [settings.name for settings in self.points]
+        problems += [f'two points are called "{name}"' for name in sorted({n for n in names if names.count(n) > 1})]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def forbidden_ranges(self) -> tuple[Range, ...]:
+        """`forbidden`, parsed."""
+        return tuple(parse_range(text) for text in self.forbidden)
+
+    def _unreadable(self, name: str, span: Range) -> str | None:
+        count = span.end - span.start
+        if not span.table.holds_bits and count > self.max_registers:
+            return f'point "{name}" has {count} registers but max_registers is {self.max_registers}'
+        for banned in self.forbidden_ranges():
+            if banned.table is span.table and span.start < banned.end and banned.start < span.end:
+                return f'point "{name}" at {span} lies in the forbidden {banned}'
+        return None
+
+
+def _kind(info: ValidationInfo) -> DataType | None:
+    """The point's type where it was valid."""
+    text = info.data.get("type")
+    return None if text is None else parse_type(text)
