@@ -1,0 +1,75 @@
+"""`simulate` as another program uses it, and the pace of the twin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from simulators.endpoint import EndpointError
+from simulators.layout import Layout
+from simulators.machine import STEP_S
+from simulators.running import keep_pace, simulate
+
+Until = Callable[..., Any]
+
+
+async def test_devices_tell_where_each_conveyor_is(layout: Layout) -> None:
+    async with simulate(layout) as running:
+        assert running.devices["second"] == (running.endpoints["plc-2"], 1)
+        assert running.devices["fourth"] == (running.endpoints["line-1"], 2)
+
+
+async def test_time_passes_as_fast_as_asked(layout: Layout, until: Until) -> None:
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    async with simulate(layout, speed_factor=100) as running:
+        await until(lambda: running.twin.time_s >= 50)
+        assert running.twin.time_s <= (loop.time() - started_s) * 100 + STEP_S
+
+
+async def test_an_error_of_the_caller_comes_out_as_it_is(layout: Layout) -> None:
+    with pytest.raises(LookupError, match="mine"):
+        async with simulate(layout):
+            raise LookupError("mine")
+
+
+async def test_a_port_that_is_taken_is_an_endpoint_error_that_names_it(layout: Layout) -> None:
+    async with simulate(layout) as running:
+        listen = running.endpoints["plc-1"].removeprefix("tcp://")
+        endpoints = [{**e.model_dump(), "listen": listen} if e.name == "plc-1" else e for e in layout.endpoints]
+        again = Layout.model_validate({"line": layout.line, "endpoints": endpoints})
+        with pytest.raises(EndpointError, match=f'endpoint "plc-1" cannot listen on {listen}'):
+            async with simulate(again):
+                pass
+
+
+async def test_the_same_port_can_be_had_again_at_once(layout: Layout) -> None:
+    async with simulate(layout) as running:
+        host, port = running.endpoints["plc-1"].removeprefix("tcp://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+    writer.close()
+    endpoints = [{**layout.endpoints[0].model_dump(), "listen": f"{host}:{port}"}]
+    async with simulate(Layout.model_validate({"line": layout.line, "endpoints": endpoints})) as running:
+        assert running.endpoints["plc-1"] == f"tcp://{host}:{port}"
+
+
+async def test_a_late_loop_catches_up_step_by_step_and_does_not_drift(until: Until) -> None:
+    loop = asyncio.get_running_loop()
+    steps = 0
+    shown: list[int] = []
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    started_s = loop.time()
+    async with asyncio.TaskGroup() as group:
+        pace = group.create_task(keep_pace(step, every_s=0.01, after=lambda: shown.append(steps)), name="pace")
+        await until(lambda: steps >= 50)
+        elapsed_s = loop.time() - started_s
+        pace.cancel()
+    assert steps <= elapsed_s / 0.01
+    assert len(shown) < steps
