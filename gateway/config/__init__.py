@@ -1,0 +1,24 @@
+"""The config file: YAML to validated, frozen settings. Touches no network."""
+
+from gateway.config.destination import DestinationSettings, ReplayOrder, ReplaySettings, TlsSettings
+from gateway.config.load import load
+from gateway.config.problems import ConfigError, Problem
+from gateway.config.schema import json_schema
+from gateway.config.settings import BufferSettings, Durability, GatewaySettings, HttpSettings, Settings, WhenFull
+
+__all__ = [
+    "BufferSettings",
+    "ConfigError",
+    "DestinationSettings",
+    "Durability",
+    "GatewaySettings",
+    "HttpSettings",
+    "Problem",
+    "ReplayOrder",
+    "ReplaySettings",
+    "Settings",
+    "TlsSettings",
+    "WhenFull",
+    "json_schema",
+    "load",
+]
