@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from sys import intern
 from types import MappingProxyType
 
 Value = bool | int | float | str | None
@@ -95,7 +96,8 @@ class PointGroup:
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(point.name for point in self.points))
+        # Interned: a hundred devices of one kind share their names, and the processor's cache holds them once.
+        object.__setattr__(self, "names", tuple(intern(point.name) for point in self.points))
 
     def __str__(self) -> str:
         return f"{self.device} every {self.period_s:g} s"

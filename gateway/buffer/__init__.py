@@ -1,0 +1,34 @@
+"""Store and forward: every reading is committed here before anything else happens to it.
+
+    acquire ─ append ─► intake ─ writer ─► SQLite (WAL) ─ peek ─► forward ─ acknowledge ─► backlogs ─ writer ─► deleted
+                       (memory)    │                       ▲
+                                   └───► tail (memory) ────┘ what was committed last
+
+Promises
+    A position is given when a reading is committed, in order of `append`; it only grows and is never used twice within
+    an epoch, whatever is deleted, lost or restarted in between. A reading leaves when every destination has
+    acknowledged it, or set it aside, or when it is dropped, which is counted, logged and remembered (`drops`).
+
+Committed means
+    `durability: power-loss`: the write-ahead log has been synced (`synchronous=FULL`), so a commit survives a power
+    cut as far as the disk tells the truth about its cache. `process-crash`: the kernel has it (`synchronous=NORMAL`),
+    so a commit survives SIGKILL; a power cut may take the last seconds, and positions then skip ahead so that none is
+    used twice. Acknowledgements may be lost with the last two seconds: that means duplicates with the same id,
+    never loss.
+
+One writer
+    The writer's task owns the writing connection: group commits, acknowledgements, deletions and bounds follow one
+    another and need no lock. `peek` reads older rows through a second, read-only connection, so history never holds up
+    a commit. While the database does not accept commits (full disk, I/O error, locked) readings gather in the intake,
+    bounded; the commit is retried with back-off. `gateway.buffer.inspect` serves other processes.
+
+Modules
+    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch
+    at open  lock, schema, damage, opening (synchronous, in a thread)
+    running  store (SQL), writer (the task), retention (max_bytes, min_free_disk, max_age), drops, trouble, buffer
+"""
+
+from gateway.buffer.buffer import Buffer
+from gateway.buffer.model import BufferUnavailable, StoredReading
+
+__all__ = ["Buffer", "BufferUnavailable", "StoredReading"]

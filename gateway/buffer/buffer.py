@@ -1,0 +1,240 @@
+"""The buffer as the rest of the gateway sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from drivers.model import Reading
+from drivers.settings import Priority
+from gateway.buffer.backlogs import Backlog, Backlogs
+from gateway.buffer.bounds import wal_budget_bytes
+from gateway.buffer.damage import suspicion
+from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.encoding import decode_reading
+from gateway.buffer.groups import Groups
+from gateway.buffer.lock import exclusive
+from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
+from gateway.buffer.opening import mark_stopped, prepare
+from gateway.buffer.store import SetAside, Store, connect
+from gateway.buffer.writer import Writer
+from gateway.config import BufferSettings
+from gateway.health import BufferHealth
+
+_log = logging.getLogger(__name__)
+
+
+class Buffer:
+    """Readings between acquisition and their destinations. Use from one event loop; open with `Buffer.open`."""
+
+    def __init__(
+        self,
+        settings: BufferSettings,
+        *,
+        epoch: str,
+        store: Store,
+        writer: Writer,
+        backlogs: Backlogs,
+        groups: Groups,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.epoch = epoch
+        """8 hex digits, made when the database is created. With a position it names a reading for ever."""
+        self._path = settings.path
+        self._store = store
+        self._writer = writer
+        self._backlogs = backlogs
+        self._groups = groups
+        self._clock_ns = clock_ns
+        self._unreadable = False
+
+    @staticmethod
+    def open(
+        settings: BufferSettings,
+        *,
+        destinations: Sequence[str],
+        health: BufferHealth,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> AbstractAsyncContextManager[Buffer]:
+        """Open (or make, migrate, repair) the database and run its writer for as long as the context lasts.
+
+        On a new database every destination starts at the beginning; one that joins later starts at that moment; the
+        backlog of one that is no longer named is freed. Leaving the context commits everything that was appended and
+        makes every acknowledgement durable. Raises `BufferUnavailable` on entering.
+        """
+        return _opened(settings, destinations=destinations, health=health, clock_ns=clock_ns)
+
+    @property
+    def last_committed(self) -> int:
+        """The highest position ever committed; 0 before the first."""
+        return self._writer.last_committed
+
+    def append(self, reading: Reading, *, priority: Priority = Priority.NORMAL) -> None:
+        """Hand a reading over. Never blocks and never fails: what cannot be kept is counted in `health.dropped`."""
+        self._writer.append(reading, priority)
+
+    async def committed(self, after: int) -> int:
+        """Wait until `last_committed` is beyond `after`, and return it."""
+        while self._writer.last_committed <= after:
+            await self._writer.wait()
+        return self._writer.last_committed
+
+    async def flush(self) -> None:
+        """Wait until everything appended and acknowledged before this call is durable. Waits for ever while the
+        database does not accept commits."""
+        await self._writer.flush()
+
+    async def peek(
+        self, destination: str, *, after: int, until: int | None = None, limit: int = 500
+    ) -> list[StoredReading]:
+        """Committed readings that `destination` has not acknowledged, with `after < position <= until`, ascending.
+
+        Recent ones come from memory. While older ones cannot be read from the database, only those in memory are
+        returned.
+        """
+        backlog = self._backlogs[destination]
+        found: list[StoredReading] = []
+        position = after + 1
+        while len(found) < limit:
+            last = self.last_committed if until is None else min(until, self.last_committed)
+            span = next(backlog.pending.within(position, last), None)
+            if span is None:
+                break
+            position = span[0]
+            if position < self._writer.tail.first:
+                stored, position = await self._fetch(destination, position, last=last, limit=limit - len(found))
+            else:
+                following = min(span[1] + 1, position + limit - len(found))
+                stored, position = list(self._writer.tail.within(position, following - 1)), following
+            found += (one for one in stored if one.position in backlog.pending)
+        del found[limit:]
+        backlog.handed_out.update(one.position for one in found)
+        return found
+
+    def acknowledge(self, destination: str, positions: Iterable[int]) -> None:
+        """`destination` has these for good. Idempotent. Durable within two seconds; a crash before that means duplicates."""
+        if self._backlogs.acknowledge(destination, positions):
+            self._writer.acknowledged()
+
+    async def set_aside(self, destination: str, position: int, reason: str) -> None:
+        """`destination` refuses this reading for good: keep a copy in the table `set_aside` and count it as handled.
+
+        Does nothing when the destination does not wait for it.
+        """
+        if position in self._backlogs[destination].pending:
+            await self._writer.set_aside(SetAside(destination, position, reason, self._clock_ns()))
+
+    def backlog(self, destination: str) -> int:
+        """How many committed readings `destination` has not acknowledged."""
+        return self._backlogs[destination].waiting
+
+    async def _fetch(self, destination: str, first: int, *, last: int, limit: int) -> tuple[list[StoredReading], int]:
+        """Rows from the database, and the position to go on from. One query spans small gaps in what is pending."""
+        tail_first = self._writer.tail.first
+        final = _reach(self._backlogs[destination], first, min(last, tail_first - 1), limit)
+        generation = self._backlogs.generation
+        try:
+            rows = await self._store.fetch(first, final, limit=limit)
+            self._unreadable = False
+        except StoreFailed as failure:
+            if failure.damaged:
+                suspicion(self._path).touch()
+            if not self._unreadable:
+                _log.error("%s; older readings stay where they are until then", failure)
+            self._unreadable = True
+            return [], tail_first
+        if generation != self._backlogs.generation:
+            return [], first  # some of these have been dropped meanwhile: look again
+        stored: list[StoredReading] = []
+        unreadable: list[tuple[int, int]] = []
+        following = first
+        for position, group_id, observed_at_ns, body, quality in rows:
+            self._backlogs.nothing_between(destination, following, position - 1)
+            following = position + 1
+            if position in self._backlogs.dropping:
+                continue
+            try:
+                reading = decode_reading(self._groups.group(group_id), observed_at_ns, body=body, quality=quality)
+            except (KeyError, TypeError, ValueError):
+                unreadable.append((position, observed_at_ns))
+            else:
+                stored.append(StoredReading(position, reading))
+        if unreadable:
+            self._writer.lose_unreadable(unreadable)
+        if len(rows) < limit:
+            self._backlogs.nothing_between(destination, following, final)
+            following = final + 1
+        return stored, following
+
+
+def _reach(backlog: Backlog, first: int, last: int, limit: int) -> int:
+    """Where one query for pending positions from `first` on should end: before the first long stretch of others."""
+    final = first
+    for low, high in backlog.pending.within(first, last):
+        if low - final > limit:
+            break
+        final = high
+    return final
+
+
+@asynccontextmanager
+async def _opened(
+    settings: BufferSettings, *, destinations: Sequence[str], health: BufferHealth, clock_ns: Callable[[], int]
+) -> AsyncIterator[Buffer]:
+    path = settings.path
+    health.max_bytes = settings.max_bytes
+    with exclusive(path):
+        opened = await asyncio.to_thread(prepare, settings, destinations=destinations, clock_ns=clock_ns)
+        health.readings, health.oldest_ns = opened.backlogs.held, opened.oldest_ns
+        drops = Drops(health, next_id=opened.next_drop, clock_ns=clock_ns)
+        if opened.damaged:
+            now_ns = clock_ns()
+            drops.count(DropReason.DAMAGED, Loss(opened.damaged, now_ns, now_ns))
+            drops.ended(DropReason.DAMAGED)
+        if opened.removed is not None:
+            drops.count(DropReason.DESTINATION_REMOVED, opened.removed)
+            drops.ended(DropReason.DESTINATION_REMOVED)
+        try:
+            async with connect(
+                path, durability=settings.durability, wal_bytes=wal_budget_bytes(settings.max_bytes)
+            ) as store:
+                writer = Writer(
+                    settings,
+                    store=store,
+                    last_position=opened.last_position,
+                    backlogs=opened.backlogs,
+                    groups=opened.groups,
+                    drops=drops,
+                    health=health,
+                    clock_ns=clock_ns,
+                )
+                buffer = Buffer(
+                    settings,
+                    epoch=opened.epoch,
+                    store=store,
+                    writer=writer,
+                    backlogs=opened.backlogs,
+                    groups=opened.groups,
+                    clock_ns=clock_ns,
+                )
+                async with asyncio.TaskGroup() as tasks:
+                    running = tasks.create_task(writer.run(), name="buffer writer")
+                    try:
+                        yield buffer
+                    finally:
+                        writer.stop()
+                        await asyncio.wait([running])
+        except StoreFailed as failure:
+            raise BufferUnavailable(failure.message, hint=failure.hint) from failure
+        await asyncio.to_thread(_mark_stopped, settings)
+
+
+def _mark_stopped(settings: BufferSettings) -> None:
+    try:
+        mark_stopped(settings.path)
+    except sqlite3.Error as error:
+        _log.warning("could not note that the buffer %s was closed in good order: %s", settings.path, error)

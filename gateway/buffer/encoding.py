@@ -1,0 +1,84 @@
+"""How readings, groups and ranges look inside the database: all of it JSON that SQLite itself can open.
+
+body      array `[1.42,true,null]` aligned with the group's points, or, when more than half of the points have no value
+          (report by exception), an object `{"3":1.42}` keyed by the index of the point. `null` and a missing key both
+          mean "no value here". `json_each(body)` therefore yields (index, value) for both.
+quality   NULL when everything is good, else an object `{"3":"bad:timeout"}` of what is not good, or a bare string
+          `"bad:timeout"` when every point of the group has this one quality.
+points    array of `{"name":"speed","unit":"m/s"}`.
+ranges    array of `[first, last]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from drivers.model import ALL_GOOD, Point, PointGroup, Quality, Reading, Value
+from gateway.buffer.ranges import Ranges
+
+
+def encode_reading(reading: Reading) -> tuple[str, str | None]:
+    """`(body, quality)` of a row. Raises `orjson.JSONEncodeError` for a value that JSON cannot hold."""
+    body = orjson.dumps(reading.values)
+    if b"null" in body:  # cheaper than comparing every value with None; a string that says "null" only costs the count
+        values = reading.values
+        if values.count(None) * 2 > len(values):
+            body = orjson.dumps({str(index): value for index, value in enumerate(values) if value is not None})
+    return body.decode(), _encode_quality(reading.quality, len(reading.values)) if reading.quality else None
+
+
+def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality: str | None) -> Reading:
+    """The inverse of `encode_reading`. Raises ValueError when the row does not fit the group."""
+    size = len(group.points)
+    decoded = orjson.loads(body)
+    if isinstance(decoded, dict):
+        sparse: list[Value] = [None] * size
+        for index, value in decoded.items():
+            sparse[_index(index, size)] = value
+        values = tuple(sparse)
+    else:
+        values = tuple(decoded)
+        if len(values) != size:
+            raise ValueError(f"{len(values)} values for the {size} points of {group}")
+    return Reading(group, observed_at_ns, values, ALL_GOOD if quality is None else _decode_quality(quality, size))
+
+
+def encode_points(group: PointGroup) -> str:
+    return orjson.dumps([{"name": point.name, "unit": point.unit} for point in group.points]).decode()
+
+
+def decode_group(device: str, period_s: float, *, points: str) -> PointGroup:
+    """A group as far as a consumer needs it: names and units. Raises ValueError or KeyError on anything else."""
+    return PointGroup(device, period_s, tuple(Point(entry["name"], entry["unit"]) for entry in orjson.loads(points)))
+
+
+def encode_ranges(ranges: Ranges) -> str:
+    return orjson.dumps(list(ranges)).decode()
+
+
+def decode_ranges(text: str) -> Ranges:
+    """Raises ValueError or TypeError when it is not an array of pairs."""
+    return Ranges((first, last) for first, last in orjson.loads(text))
+
+
+def _encode_quality(quality: Mapping[int, Quality], size: int) -> str:
+    first = next(iter(quality.values()))
+    if len(quality) == size and all(one is first or one == first for one in quality.values()):
+        return orjson.dumps(str(first)).decode()
+    return orjson.dumps({str(index): str(one) for index, one in quality.items()}).decode()
+
+
+def _decode_quality(text: str, size: int) -> Mapping[int, Quality]:
+    decoded = orjson.loads(text)
+    if isinstance(decoded, str):
+        return dict.fromkeys(range(size), Quality.parse(decoded))
+    return {_index(index, size): Quality.parse(one) for index, one in decoded.items()}
+
+
+def _index(text: str, size: int) -> int:
+    index = int(text)
+    if not 0 <= index < size:
+        raise ValueError(f"there is no point {index} among {size}")
+    return index

@@ -1,0 +1,186 @@
+"""Looking into the buffer from another process while the gateway runs: what `hub-gateway buffer …` prints.
+
+Synchronous, read-only, without the gateway's lock, and in short transactions, so that a paused `less` never keeps the
+write-ahead log from being emptied. What it sees of acknowledgements is at most two seconds old. Every function raises
+`BufferUnavailable` when there is no readable buffer at `path`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drivers.model import Reading
+from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading
+from gateway.buffer.model import BufferUnavailable
+from gateway.buffer.ranges import Ranges
+from gateway.buffer.schema import connection, identify
+
+_CHUNK = 500
+_ROWS = """
+    SELECT reading.id, device, period_s, points, observed_at_ns, body, quality
+    FROM reading JOIN point_group ON point_group.id = group_id
+    WHERE reading.id > ? ORDER BY reading.id LIMIT ?
+"""
+_SET_ASIDE = """
+    SELECT destination, position, reason, set_aside_at_ns, device, period_s, points, observed_at_ns, body, quality
+    FROM set_aside JOIN point_group ON point_group.id = group_id
+    ORDER BY set_aside.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DropRecord:
+    """One episode of loss. Times in ns since 1970 UTC: `first_/last_observed_ns` of the lost readings,
+    `since_/until_ns` when they were lost."""
+
+    reason: str
+    readings: int
+    first_observed_ns: int
+    last_observed_ns: int
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferStatus:
+    """The buffer at one moment."""
+
+    epoch: str
+    last_position: int
+    """The highest that was ever committed; 0 when none was."""
+    readings: int
+    """Held for at least one destination."""
+    bytes: int
+    """Database and write-ahead log."""
+    oldest_ns: int | None
+    newest_ns: int | None
+    backlog: Mapping[str, int]
+    """Readings that each destination has not acknowledged."""
+    set_aside: int
+    dropped: tuple[DropRecord, ...]
+    """Oldest first."""
+
+
+def status(path: Path) -> BufferStatus:
+    with _reading(path) as database:
+        database.execute("BEGIN")
+        state = dict(database.execute("SELECT key, value FROM state").fetchall())
+        (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
+        through, held = (int(number) for number in state["held"].split())
+        ((oldest_ns,), (newest_ns,)) = (
+            database.execute(f"SELECT {which}(id), observed_at_ns FROM reading").fetchone()[1:]  # noqa: S608  two words
+            for which in ("min", "max")
+        )
+        (set_aside,) = database.execute("SELECT count(*) FROM set_aside").fetchone()
+        episodes = database.execute(
+            "SELECT reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns FROM dropped ORDER BY id"
+        )
+        return BufferStatus(
+            epoch=state["epoch"],
+            last_position=max(through, newest),
+            readings=held + max(0, newest - through),
+            bytes=sum(_size_bytes(path.with_name(path.name + suffix)) for suffix in ("", "-wal")),
+            oldest_ns=oldest_ns,
+            newest_ns=newest_ns,
+            backlog={
+                name: waiting + max(0, newest - seen)
+                for name, seen, waiting in database.execute("SELECT name, through, waiting FROM destination")
+            },
+            set_aside=set_aside,
+            dropped=tuple(DropRecord(*row) for row in episodes),
+        )
+
+
+def rows(path: Path, *, destination: str | None = None, last: int | None = None) -> Iterator[dict[str, object]]:
+    """Waiting readings, oldest first, in the shape of the MQTT format `json`: `id`, `ts_ms`, `device`, `values`,
+    `quality`.
+
+    Only what `destination` waits for, when given; only the newest `last`, when given. Raises `BufferUnavailable` for a
+    destination that the buffer does not know.
+    """
+    with _reading(path) as database:
+        (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
+        after = 0
+        if last is not None:
+            after = _before_last(database, _pending(database, path, destination), last)
+        while True:
+            pending = _pending(database, path, destination)
+            found = database.execute(_ROWS, (after, _CHUNK)).fetchall()
+            for position, *columns in found:
+                if pending is None or position in pending:
+                    yield _message(f"{epoch}-{position}", columns)
+            if len(found) < _CHUNK:
+                return
+            after = found[-1][0]
+
+
+def set_aside(path: Path) -> Iterator[dict[str, object]]:
+    """What was set aside, oldest first: as `rows`, with `destination`, `reason` and `set_aside_ms`."""
+    with _reading(path) as database:
+        (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
+        found = database.execute(_SET_ASIDE).fetchall()
+    for destination, position, reason, set_aside_at_ns, *columns in found:
+        about = {"destination": destination, "reason": reason, "set_aside_ms": set_aside_at_ns // 1_000_000}
+        yield _message(f"{epoch}-{position}", columns) | about
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.exists():
+        raise BufferUnavailable(f"there is no buffer at {path}", hint="check buffer.path; the first `run` makes it")
+    try:
+        with connection(path, read_only=True) as database:
+            identify(database, path)
+            yield database
+    except sqlite3.DatabaseError as error:
+        raise BufferUnavailable(
+            f"cannot read the buffer {path}: {error}",
+            hint="read it as the gateway's user or as root; a damaged one is repaired when the gateway starts",
+        ) from error
+
+
+def _pending(database: sqlite3.Connection, path: Path, destination: str | None) -> Ranges | None:
+    if destination is None:
+        return None
+    found = database.execute("SELECT through, pending FROM destination WHERE name = ?", (destination,)).fetchone()
+    if found is None:
+        names = ", ".join(name for (name,) in database.execute("SELECT name FROM destination"))
+        raise BufferUnavailable(f'{path} knows no destination "{destination}"', hint=f"it knows {names}")
+    pending = decode_ranges(found[1])
+    pending.add(found[0] + 1, 2**62)
+    return pending
+
+
+def _before_last(database: sqlite3.Connection, pending: Ranges | None, last: int) -> int:
+    """The position after which the newest `last` of the pending rows begin."""
+    count = 0
+    position = 2**62
+    for (position,) in database.execute("SELECT id FROM reading ORDER BY id DESC"):
+        count += pending is None or position in pending
+        if count > last:
+            return int(position)
+    return 0
+
+
+def _message(identity: str, columns: list[Any]) -> dict[str, object]:
+    device, period_s, points, observed_at_ns, body, quality = columns
+    reading: Reading = decode_reading(
+        decode_group(device, period_s, points=points), observed_at_ns, body=body, quality=quality
+    )
+    names = reading.group.names
+    return {
+        "id": identity,
+        "ts_ms": observed_at_ns // 1_000_000,
+        "device": device,
+        "values": {name: value for name, value in zip(names, reading.values, strict=True) if value is not None},
+        "quality": {names[index]: str(quality) for index, quality in reading.quality.items()},
+    }
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

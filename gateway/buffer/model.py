@@ -1,0 +1,40 @@
+"""What the buffer hands out and what it raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drivers.model import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """A committed reading and its position, which only grows and is never used twice within an epoch."""
+
+    position: int
+    reading: Reading
+
+
+class BufferUnavailable(Exception):
+    """The buffer cannot be opened. `message` says what was attempted and what came back, `hint` what to do about it."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"
+
+
+class StoreFailed(Exception):
+    """An operation on the open database failed. Nothing of it was committed; it may succeed later."""
+
+    def __init__(self, message: str, *, hint: str, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.damaged = damaged
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"

@@ -1,0 +1,215 @@
+"""Everything that happens before the buffer is open: lock-protected, synchronous, and the only place that gives up.
+
+Order: recognise and replace a damaged database, migrate, then read where every destination stands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.buffer.backlogs import Backlog, Backlogs
+from gateway.buffer.damage import damage, finish_replacing, replace, suspicion
+from gateway.buffer.drops import Loss
+from gateway.buffer.encoding import decode_ranges, encode_ranges
+from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.model import BufferUnavailable
+from gateway.buffer.ranges import Ranges
+from gateway.buffer.schema import connection, migrate, primary_code
+from gateway.config import BufferSettings, Durability
+
+_log = logging.getLogger(__name__)
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_LOST_BY_POWER_CUT = 1_000_000
+"""Positions that are skipped after a power cut under `process-crash`: more than can be committed between two syncs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where an opened database stands."""
+
+    epoch: str
+    last_position: int
+    backlogs: Backlogs
+    groups: Groups
+    oldest_ns: int | None
+    """When the oldest reading was taken; None without readings."""
+    next_drop: int
+    """The first free id of the table `dropped`."""
+    damaged: int
+    """Positions that could not be salvaged from a damaged database."""
+    removed: Loss | None
+    """Readings that only a removed destination was waiting for."""
+
+
+def prepare(settings: BufferSettings, *, destinations: Sequence[str], clock_ns: Callable[[], int]) -> Opened:
+    """Open, repair or make the database. The caller holds the lock. Raises `BufferUnavailable`."""
+    path = settings.path
+    try:
+        try:
+            return _prepared(settings, destinations, clock_ns)
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) != sqlite3.SQLITE_CORRUPT:
+                raise
+            suspicion(path).touch()  # the first look was too short: check every page
+            return _prepared(settings, destinations, clock_ns)
+    except sqlite3.Error as error:
+        raise BufferUnavailable(f"cannot open the buffer {path}: {error}", hint=_hint(path, error)) from error
+    except OSError as error:
+        raise BufferUnavailable(
+            f"cannot open the buffer {path}: {error.strerror}", hint=f"check {path.parent} and who owns it"
+        ) from error
+
+
+def mark_stopped(path: Path) -> None:
+    """Note that the buffer was closed in good order. Raises `sqlite3.Error`."""
+    with connection(path) as database:
+        database.execute("UPDATE state SET value = '' WHERE key = 'running'")
+
+
+def _prepared(settings: BufferSettings, destinations: Sequence[str], clock_ns: Callable[[], int]) -> Opened:
+    damaged = _repair(settings.path, clock_ns=clock_ns)
+    migrate(settings.path)
+    with connection(settings.path) as database:
+        database.execute("PRAGMA synchronous = FULL")
+        return _stand(database, settings, destinations, damaged)
+
+
+def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
+    finish_replacing(path)
+    suspect = suspicion(path)
+    problem = damage(path, suspect=suspect.exists())
+    skipped = 0
+    if problem is not None:
+        aside, copied, skipped = replace(path, clock_ns=clock_ns)
+        _log.error(
+            "the buffer %s was damaged (%s): moved to %s, %d readings salvaged, up to %d lost between them; "
+            "readings get a new epoch; try `sqlite3 %s .recover` if more is needed",
+            *(path, problem, aside.name, copied, skipped, aside),
+        )
+    suspect.unlink(missing_ok=True)
+    return skipped
+
+
+def _stand(database: sqlite3.Connection, settings: BufferSettings, destinations: Sequence[str], damaged: int) -> Opened:
+    state = dict(database.execute("SELECT key, value FROM state").fetchall())
+    oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
+    newest, _ = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
+    known = {
+        name: (through, decode_ranges(pending), waiting)
+        for name, through, pending, waiting in database.execute("SELECT * FROM destination")
+    }
+    last = max(newest or 0, max((through for through, _, _ in known.values()), default=0))
+    existing = Ranges([(oldest, newest)] if oldest is not None and newest is not None else [])
+    for through, pending, _ in known.values():
+        pending.add(through + 1, last)
+    backlogs: dict[str, Backlog] = {}
+    for name in destinations:
+        if name in known:
+            through, pending, waiting = known[name]
+            backlogs[name] = Backlog(pending, waiting + last - through)
+        elif known:  # it joins now
+            backlogs[name] = Backlog(Ranges(), 0)
+        else:  # a new database, or a salvaged one whose destinations could not be read
+            (rows,) = database.execute("SELECT count(*) FROM reading").fetchone()
+            backlogs[name] = Backlog(existing.copy(), rows)
+    wanted = Ranges(pair for backlog in backlogs.values() for pair in backlog.pending)
+    removed = _freed(
+        database, {name: pending for name, (_, pending, _) in known.items() if name not in backlogs}, wanted
+    )
+    done = existing.copy()
+    for first, final in wanted:
+        done.remove(first, final)
+    held = _held(database, backlogs, wanted)
+    if _power_was_cut(state):
+        _log.warning(
+            "the machine went down while the buffer was open with durability process-crash: the last readings before "
+            "that may be missing; positions go on from %d",
+            last + _LOST_BY_POWER_CUT + 1,
+        )
+        last += _LOST_BY_POWER_CUT
+    epoch = state.get("epoch") or secrets.token_hex(4)
+    facts = {"epoch": epoch, "running": _boot_id(), "durability": settings.durability.value, "held": f"{last} {held}"}
+    database.execute("BEGIN IMMEDIATE")
+    database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
+    database.execute("DELETE FROM destination")
+    database.executemany(
+        "INSERT INTO destination VALUES (?, ?, ?, ?)",
+        [(name, last, encode_ranges(one.pending), one.waiting) for name, one in backlogs.items()],
+    )
+    database.execute("COMMIT")
+    (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
+    groups = Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group"))
+    return Opened(
+        epoch=epoch,
+        last_position=last,
+        backlogs=Backlogs(backlogs, held=held, done=done),
+        groups=groups,
+        oldest_ns=oldest_ns if held else None,
+        next_drop=(drops or 0) + 1,
+        damaged=damaged,
+        removed=removed,
+    )
+
+
+def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[None, None]:
+    """Position and time of the reading at one end of the table. (`min` and `max` in one query would read all of it.)"""
+    found: tuple[int, int] | None = database.execute(query).fetchone()
+    return found or (None, None)
+
+
+def _held(database: sqlite3.Connection, backlogs: dict[str, Backlog], wanted: Ranges) -> int:
+    """Rows that somebody waits for: counted by the book with one destination, by the database with several."""
+    if len(backlogs) == 1:
+        return next(iter(backlogs.values())).waiting
+    if all(one.waiting == one.pending.count for one in backlogs.values()):
+        return wanted.count
+    return sum(_count(database, first, last) for first, last in wanted)
+
+
+def _freed(database: sqlite3.Connection, gone: dict[str, Ranges], wanted: Ranges) -> Loss | None:
+    """Report destinations that left the configuration; returns the readings that only they were waiting for."""
+    lost = Ranges()
+    for name, pending in gone.items():
+        if pending:
+            _log.warning("the destination %s is no longer configured: its backlog is freed", name)
+        for first, last in pending:
+            lost.add(first, last)
+    for first, last in wanted:
+        lost.remove(first, last)
+    query = "SELECT count(*), min(observed_at_ns), max(observed_at_ns) FROM reading WHERE id BETWEEN ? AND ?"
+    found = [row for pair in lost if (row := database.execute(query, pair).fetchone())[0]]
+    if not found:
+        return None
+    return Loss(sum(row[0] for row in found), min(row[1] for row in found), max(row[2] for row in found))
+
+
+def _count(database: sqlite3.Connection, first: int, last: int) -> int:
+    (rows,) = database.execute("SELECT count(*) FROM reading WHERE id BETWEEN ? AND ?", (first, last)).fetchone()
+    return int(rows)
+
+
+def _power_was_cut(state: dict[str, str]) -> bool:
+    running = state.get("running", "")
+    return running not in ("", _boot_id()) and state.get("durability") == Durability.PROCESS_CRASH.value
+
+
+def _boot_id() -> str:
+    """Identifies this run of the kernel."""
+    return _BOOT_ID.read_text("ascii").strip() if _BOOT_ID.exists() else "unknown"
+
+
+def _hint(path: Path, error: sqlite3.Error) -> str:
+    return {
+        sqlite3.SQLITE_BUSY: "another process holds the database locked: close that sqlite3 shell or backup",
+        sqlite3.SQLITE_READONLY: f"let the gateway's user (uid {os.getuid()}) write to {path} and {path.parent}",
+        sqlite3.SQLITE_CANTOPEN: f"let the gateway's user (uid {os.getuid()}) write to {path} and {path.parent}",
+        sqlite3.SQLITE_FULL: f"free some space on the file system of {path.parent}",
+        sqlite3.SQLITE_IOERR: "look for disk errors in the kernel log (dmesg), and for a full disk",
+    }.get(primary_code(error), "change buffer.path, or move the file away")

@@ -1,0 +1,255 @@
+"""The open database: every statement that runs while the gateway does. A thin rim over aiosqlite.
+
+Two connections: the writer's thread is the only one that writes; the reader's serves `fetch` and `oldest`, so that
+history never holds up a commit. Each aiosqlite call is a hop to a thread and back, which costs more than the SQL, so a
+group of readings is one statement, which in autocommit mode is one transaction: one hop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import astuple, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from gateway.buffer.bounds import PAGE_BYTES, Measured
+from gateway.buffer.drops import Episode
+from gateway.buffer.groups import GroupRow
+from gateway.buffer.model import StoreFailed
+from gateway.buffer.schema import BUSY_TIMEOUT_S, primary_code, read_only_uri
+from gateway.config import Durability
+
+MOST_ROWS = 512
+"""Rows in one commit."""
+
+Row = tuple[int, int, int, str, str | None]
+"""position, group_id, observed_at_ns, body, quality"""
+
+_COLUMNS = 5
+_SET_ASIDE_KEPT = 10_000
+_EPISODES_KEPT = 1_000
+_SYNCHRONOUS = {Durability.POWER_LOSS: "FULL", Durability.PROCESS_CRASH: "NORMAL"}
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A reading to be moved out of a destination's way."""
+
+    destination: str
+    position: int
+    reason: str
+    set_aside_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What is made durable together: see `Store.settle`."""
+
+    destinations: Sequence[tuple[str, int, str, int]]
+    """Rows of `destination`: name, through, pending, waiting."""
+    through: int
+    held: int
+    set_aside: Sequence[SetAside]
+    episodes: Sequence[Episode]
+    done: Sequence[tuple[int, int]]
+    """Ranges of rows to delete."""
+    dropped: Sequence[int] = ()
+    """Single rows to delete."""
+
+
+@asynccontextmanager
+async def connect(path: Path, *, durability: Durability, wal_bytes: int) -> AsyncIterator[Store]:
+    """Open both connections to a database that `gateway.buffer.opening` has prepared. Raises `StoreFailed`."""
+    async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S) as writer:
+        with _explained(path, "set up"):
+            for pragma in (
+                f"synchronous = {_SYNCHRONOUS[durability]}",
+                f"wal_autocheckpoint = {max(1, wal_bytes // 2 // PAGE_BYTES)}",
+                f"journal_size_limit = {wal_bytes}",
+                "temp_store = MEMORY",
+                "secure_delete = OFF",  # Debian's default overwrites what is deleted: every page is written once more
+            ):
+                await writer.execute_fetchall(f"PRAGMA {pragma}")
+        async with aiosqlite.connect(
+            read_only_uri(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
+        ) as reader:
+            yield Store(path, writer=writer, reader=reader)
+
+
+class Store:
+    """Statements on the open database. All raise `StoreFailed`, and have then changed nothing."""
+
+    def __init__(self, path: Path, *, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._path = path
+        self._wal_path = path.with_name(f"{path.name}-wal")
+        self._writer = writer
+        self._reader = reader
+
+    async def insert(self, columns: list[Any]) -> None:
+        """Commit rows, given as their columns one after the other (`Row`, flat)."""
+        size = _bucket(len(columns) // _COLUMNS)
+        padding = [None] * (size * _COLUMNS - len(columns))
+        with _explained(self._path, "commit readings to"):
+            await self._writer.execute_fetchall(_insert(size), columns + padding)
+
+    async def insert_groups(self, rows: Iterable[GroupRow]) -> None:
+        with _explained(self._path, "commit a point group to"):
+            for row in rows:
+                await self._writer.execute_fetchall(
+                    "INSERT OR REPLACE INTO point_group VALUES (?,?,?,?,?)", astuple(row)
+                )
+
+    async def last_position(self) -> int:
+        """The highest position that has a row; 0 without rows."""
+        with _explained(self._path, "read"):
+            ((newest,),) = await self._writer.execute_fetchall("SELECT coalesce(max(id), 0) FROM reading")
+        return int(newest)
+
+    async def settle(self, settlement: Settlement) -> list[int]:
+        """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction.
+
+        Returns when the readings were taken that had to leave the set-aside table because it is full.
+        """
+        with _explained(self._path, "commit acknowledgements to"):
+            await self._writer.execute_fetchall("BEGIN IMMEDIATE")
+            try:
+                crowded_out = await self._settle(settlement)
+                await self._writer.execute_fetchall("COMMIT")
+            except sqlite3.DatabaseError:
+                if self._writer.in_transaction:
+                    await self._writer.execute_fetchall("ROLLBACK")
+                raise
+        return crowded_out
+
+    async def fetch(self, first: int, last: int, *, limit: int) -> list[Row]:
+        """Rows with `first <= position <= last`, ascending."""
+        with _explained(self._path, "read"):
+            rows: Any = await self._reader.execute_fetchall(
+                "SELECT id, group_id, observed_at_ns, body, quality FROM reading "
+                "WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+                (first, last, limit),
+            )
+        found: list[Row] = rows
+        return found
+
+    async def oldest(self, group_ids: Sequence[int], *, after: int, limit: int) -> list[tuple[int, int]]:
+        """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""
+        with _explained(self._path, "read"):
+            rows: Any = await self._reader.execute_fetchall(
+                "SELECT id, observed_at_ns FROM reading WHERE id > ? "
+                "AND group_id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+                (after, json.dumps(group_ids), limit),
+            )
+        found: list[tuple[int, int]] = rows
+        return found
+
+    async def measure(self) -> Measured:
+        with _explained(self._path, "measure"):
+            ((pages, free_pages, first, observed_at_ns),) = await self._writer.execute_fetchall(
+                "SELECT page_count, freelist_count, id, observed_at_ns FROM pragma_page_count, pragma_freelist_count "
+                "LEFT JOIN (SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1)"
+            )
+        disk = os.statvfs(self._path.parent)
+        return Measured(
+            file_bytes=_size_bytes(self._path),
+            wal_bytes=_size_bytes(self._wal_path),
+            pages=pages,
+            free_pages=free_pages,
+            disk_free_bytes=disk.f_bavail * disk.f_frsize,
+            first_position=first,
+            first_observed_ns=observed_at_ns,
+        )
+
+    async def return_space(self, pages: int) -> None:
+        """Give free pages back to the file system, then empty the write-ahead log, unless another reader needs it."""
+        with _explained(self._path, "shrink"):
+            if pages:
+                await self._writer.executescript(
+                    f"PRAGMA incremental_vacuum({pages})"
+                )  # `execute` stops after one page
+            await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def _settle(self, settlement: Settlement) -> list[int]:
+        crowded_out: list[int] = []
+        for one in settlement.set_aside:
+            await self._writer.execute_fetchall(
+                "INSERT OR IGNORE INTO set_aside (destination, position, reason, set_aside_at_ns, group_id, "
+                "observed_at_ns, body, quality) SELECT ?, id, ?, ?, group_id, observed_at_ns, body, quality "
+                "FROM reading WHERE id = ?",
+                (one.destination, one.reason, one.set_aside_at_ns, one.position),
+            )
+        if settlement.set_aside:
+            rows = await self._writer.execute_fetchall(
+                "DELETE FROM set_aside WHERE id <= (SELECT max(id) FROM set_aside) - ? RETURNING observed_at_ns",
+                (_SET_ASIDE_KEPT,),
+            )
+            crowded_out = [row[0] for row in rows]
+        if settlement.episodes:
+            await self._writer.executemany(
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [astuple(episode) for episode in settlement.episodes],
+            )
+            await self._writer.execute_fetchall(
+                "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
+            )
+        await self._writer.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
+        await self._writer.execute_fetchall(
+            "UPDATE state SET value = ? WHERE key = 'held'", (f"{settlement.through} {settlement.held}",)
+        )
+        if settlement.done:
+            await self._writer.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)
+        if settlement.dropped:
+            await self._writer.execute_fetchall(
+                "DELETE FROM reading WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(settlement.dropped),)
+            )
+        return crowded_out
+
+
+@contextmanager
+def _explained(path: Path, doing: str) -> Iterator[None]:
+    """Turn what SQLite or the file system reports into `StoreFailed`. Mistakes in the SQL stay what they are: bugs."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        raise
+    except sqlite3.DatabaseError as error:
+        code = primary_code(error)
+        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        hint = _HINTS.get(code, "look at the file system of the buffer and at the kernel log (dmesg)")
+        raise StoreFailed(f"cannot {doing} {path}: {error}", hint=hint, damaged=damaged) from error
+
+
+_HINTS = {
+    sqlite3.SQLITE_FULL: "free some space on its file system; readings wait in memory meanwhile",
+    sqlite3.SQLITE_IOERR: "look for disk errors in the kernel log (dmesg), and for a full disk",
+    sqlite3.SQLITE_BUSY: "another process holds the database locked: close that sqlite3 shell or backup",
+    sqlite3.SQLITE_READONLY: "the file or its file system is read-only: make it writable for the gateway's user",
+    sqlite3.SQLITE_CORRUPT: "restart the gateway: it will move the damaged file aside and salvage what it can",
+    sqlite3.SQLITE_NOTADB: "restart the gateway: it will move the damaged file aside and salvage what it can",
+}
+
+
+def _bucket(rows: int) -> int:
+    """The next power of two: ten prepared statements serve every size, and all rows still go in one."""
+    return 1 << (rows - 1).bit_length()
+
+
+@cache
+def _insert(rows: int) -> str:
+    """Padding rows have no id and are left out."""
+    values = ",".join(["(?,?,?,?,?)"] * rows)
+    return f"INSERT INTO reading SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"  # noqa: S608  only ?
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

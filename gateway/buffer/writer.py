@@ -1,0 +1,302 @@
+"""The one task that writes: commits what has gathered, makes acknowledgements durable, keeps the bounds.
+
+Commit when idle: a reading that finds the writer idle is committed at once; those that arrive during a commit go
+together in the next. Commits start at least `_SPACING_S` apart, which under load turns hundreds of tiny ones into
+fuller ones (the cost is per commit, not per reading) and adds at most that much to the latency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from drivers.model import Reading
+from drivers.settings import Priority
+from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.batch import Batch, gather
+from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.encoding import encode_ranges
+from gateway.buffer.groups import Groups
+from gateway.buffer.intake import Intake
+from gateway.buffer.model import StoreFailed
+from gateway.buffer.retention import Retention
+from gateway.buffer.store import MOST_ROWS, SetAside, Settlement, Store
+from gateway.buffer.tail import Tail
+from gateway.buffer.trouble import Trouble
+from gateway.config import BufferSettings
+from gateway.health import BufferHealth
+
+_SPACING_S = 0.005
+_SETTLE_WITHIN_S = 1.0
+_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_BYTES = 2**20  # or a 64th of max_bytes: committed since the last look
+_MOST_DELETED = 20_000  # rows in one transaction
+_LAST_ATTEMPTS = 3  # when the gateway stops while the database does not accept commits, and
+_LAST_PAUSE_S = 0.1  # between them
+
+
+class Writer:
+    """Owns everything between `append` and the disk. `run` is its task; everything else is called from the same
+    loop."""
+
+    def __init__(
+        self,
+        settings: BufferSettings,
+        *,
+        store: Store,
+        last_position: int,
+        backlogs: Backlogs,
+        groups: Groups,
+        drops: Drops,
+        health: BufferHealth,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.last_committed = last_position
+        self.tail = Tail(last_position)
+        self._store = store
+        self._backlogs = backlogs
+        self._groups = groups
+        self._drops = drops
+        self._health = health
+        self._retention = Retention(
+            settings,
+            store=store,
+            backlogs=backlogs,
+            groups=groups,
+            tail=self.tail,
+            drops=drops,
+            health=health,
+            clock_ns=clock_ns,
+        )
+        self._intake = Intake(settings.when_full)
+        self._look_every_bytes = min(settings.max_bytes // 64, _LOOK_EVERY_BYTES)
+        self._batch: Batch | None = None
+        self._doubtful = False
+        self._set_aside: list[SetAside] = []
+        self._settled = backlogs.changes
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._hurry = 0
+        self._settle_at_s = 0.0 if backlogs.done else float("inf")
+        self._look_at_s = 0.0
+        self._commit_at_s = 0.0
+        self._uninspected_bytes = 0
+        self._trouble = Trouble(settings.path, health)
+
+    def append(self, reading: Reading, priority: Priority) -> None:
+        if self._retention.refuse(reading.observed_at_ns):
+            return
+        dropped = self._intake.put(reading, priority)
+        if dropped:
+            self._drops.count(DropReason.MEMORY, Loss.of([one.observed_at_ns for one in dropped]))
+        self._count_held()
+        if self._health.oldest_ns is None:
+            self._health.oldest_ns = reading.observed_at_ns
+        self._wake.set()
+
+    def acknowledged(self) -> None:
+        """The backlogs have changed: make that durable soon."""
+        self._count_held()
+        if self._settle_at_s == float("inf"):
+            self._settle_at_s = asyncio.get_running_loop().time() + _SETTLE_WITHIN_S
+
+    def lose_unreadable(self, rows: Sequence[tuple[int, int]]) -> None:
+        """These rows (position, observed_at_ns) do not say what was written: bits have changed on the disk."""
+        lost = self._backlogs.drop(position for position, _ in rows)
+        times = [observed_at_ns for position, observed_at_ns in rows if position in lost]
+        if times:
+            self._drops.count(DropReason.DAMAGED, Loss.of(times))
+        self._wake.set()
+
+    async def set_aside(self, request: SetAside) -> None:
+        """Returns when it is durable, or at once while the database does not accept commits (it follows then)."""
+        self._set_aside.append(request)
+        self._backlogs.acknowledge(request.destination, (request.position,))
+        self.acknowledged()
+        await self._hurry_until(lambda: request not in self._set_aside or not self._health.writable)
+
+    async def flush(self) -> None:
+        appended, changes = self._intake.appended, self._backlogs.changes
+        await self._hurry_until(lambda: self._committed_count >= appended and self._settled >= changes)
+
+    async def wait(self) -> None:
+        """Until anything was made durable, or failed to be."""
+        await self._progress.wait()
+
+    def stop(self) -> None:
+        """Let `run` make everything durable and return."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        while not (self._stopping.is_set() and self._finished):
+            try:
+                await self._idle()
+                await self._work()
+            except StoreFailed as failure:
+                self._doubtful = self._batch is not None
+                delay_s = self._trouble.failed(failure)
+                self._announce()
+                if self._stopping.is_set() and self._trouble.attempts >= _LAST_ATTEMPTS:
+                    self._give_up()
+                    break
+                await self._back_off(delay_s)
+            else:
+                self._trouble.over()
+        self._drops.ended_all()
+
+    @property
+    def _finished(self) -> bool:
+        return (
+            self._batch is None
+            and not self._intake
+            and self._settled == self._backlogs.changes
+            and not self._drops.unsaved
+        )
+
+    @property
+    def _committed_count(self) -> int:
+        return self._intake.left - (len(self._batch.readings) if self._batch else 0)
+
+    async def _idle(self) -> None:
+        """Wait until there is something to do."""
+        self._wake.clear()
+        if not (self._intake or self._batch or self._hurry or self._stopping.is_set()):
+            try:
+                async with asyncio.timeout_at(self._look_at_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+        if self._hurry == 0 and not self._stopping.is_set() and len(self._intake) < MOST_ROWS:
+            pause_s = self._commit_at_s + _SPACING_S - asyncio.get_running_loop().time()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+
+    async def _work(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._batch or self._intake:
+            self._commit_at_s = now_s
+            await self._commit()
+        if not self._backlogs.dropping and (
+            now_s >= self._look_at_s or self._uninspected_bytes >= self._look_every_bytes
+        ):
+            if self._backlogs.done:
+                await self._settle()  # deleted first, so that only what is left is judged
+            more = await self._retention.look(now_s)
+            self._look_at_s = now_s if more else now_s + _LOOK_EVERY_S
+            self._uninspected_bytes = 0
+            self._count_held()
+        forced = self._hurry > 0 or self._stopping.is_set()
+        if forced or self._backlogs.dropping or self._drops.unsaved or now_s >= self._settle_at_s:
+            await self._settle()
+
+    async def _commit(self) -> None:
+        batch = self._batch = self._batch or gather(self._intake, self._groups, after=self.last_committed)
+        if self._groups.unsaved:
+            await self._store.insert_groups(self._groups.unsaved)
+            self._groups.unsaved.clear()
+        if batch.readings and not await self._was_committed_after_all(batch):
+            started_s = time.perf_counter()
+            await self._store.insert(batch.columns)
+            self._health.commit_seconds.observe(time.perf_counter() - started_s)
+        self._batch = None
+        self._doubtful = False
+        if batch.unencodable:
+            self._drops.count(DropReason.NOT_ENCODABLE, Loss.of([one.observed_at_ns for one in batch.unencodable]))
+        if batch.readings:
+            first = self.last_committed + 1
+            self.last_committed += len(batch.readings)
+            self._backlogs.committed(first, self.last_committed)
+            self.tail.extend(batch.readings)
+            self._uninspected_bytes += batch.size_bytes
+        if not self._intake:
+            self._drops.ended(DropReason.MEMORY)
+        self._announce()
+
+    async def _was_committed_after_all(self, batch: Batch) -> bool:
+        """After an error nobody knows whether a commit reached the disk; its rows tell."""
+        return self._doubtful and await self._store.last_position() >= self.last_committed + len(batch.readings)
+
+    async def _settle(self) -> None:
+        backlogs, changes = self._backlogs, self._backlogs.changes
+        done = _first_of(backlogs, _MOST_DELETED)
+        set_aside, episodes = list(self._set_aside), list(self._drops.unsaved.values())
+        crowded_out = await self._store.settle(
+            Settlement(
+                destinations=[
+                    (name, self.last_committed, encode_ranges(one.pending), one.waiting) for name, one in backlogs
+                ],
+                through=self.last_committed,
+                held=backlogs.held,
+                set_aside=set_aside,
+                episodes=episodes,
+                done=done,
+                dropped=sorted(backlogs.dropping),
+            )
+        )
+        for first, last in done:
+            backlogs.done.remove(first, last)
+        del self._set_aside[: len(set_aside)]
+        backlogs.dropping.clear()
+        for episode in episodes:
+            self._drops.unsaved.pop(episode.id, None)
+        if crowded_out:
+            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.of(crowded_out))
+        self._settled = changes
+        now_s = asyncio.get_running_loop().time()
+        if backlogs.done:  # more than one transaction should delete
+            self._settle_at_s = now_s
+        else:
+            self._settle_at_s = now_s + _SETTLE_WITHIN_S if backlogs.changes != changes else float("inf")
+        first_pending = backlogs.first_pending
+        self.tail.forget_before(self.tail.end if first_pending is None else first_pending)
+        self._announce()
+
+    def _announce(self) -> None:
+        self._count_held()
+        done, self._progress = self._progress, asyncio.Event()
+        done.set()
+
+    def _count_held(self) -> None:
+        batch = len(self._batch.readings) if self._batch else 0
+        self._health.readings = self._backlogs.held + len(self._intake) + batch
+        if self._health.readings == 0:
+            self._health.oldest_ns = None
+
+    async def _hurry_until(self, reached: Callable[[], bool]) -> None:
+        self._hurry += 1
+        try:
+            while not reached():
+                self._wake.set()
+                await self._progress.wait()
+        finally:
+            self._hurry -= 1
+
+    async def _back_off(self, delay_s: float) -> None:
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(_LAST_PAUSE_S)
+
+    def _give_up(self) -> None:
+        readings = list(self._batch.readings) if self._batch else []
+        readings += [reading for reading, _ in self._intake.take(most_readings=len(self._intake), most_values=2**63)]
+        if readings:
+            self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
+        self._batch = None
+        self._announce()
+
+
+def _first_of(backlogs: Backlogs, most: int) -> list[tuple[int, int]]:
+    """The first ranges that everybody has acknowledged, up to `most` rows and a few hundred ranges."""
+    chosen: list[tuple[int, int]] = []
+    for first, last in backlogs.done:
+        chosen.append((first, min(last, first + most - 1)))
+        most -= chosen[-1][1] - first + 1
+        if most <= 0 or len(chosen) >= 256:
+            break
+    return chosen

@@ -1,0 +1,196 @@
+"""`hub-gateway`: what an operator types. Errors come without a traceback; exit codes are those of sysexits.h."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from gateway.logs import LogFormat, start_logging
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
+
+
+_BUFFER_VIEWS = {
+    "status": "how much is held, waiting for each destination, set aside and dropped",
+    "tail": "the newest readings that wait, as JSON lines",
+    "export": "all readings that wait, oldest first, as JSON lines",
+    "set-aside": "readings that a destination has refused, with the reason, as JSON lines",
+}
+
+
+class Exit(IntEnum):
+    """Exit codes; the non-zero ones are those of sysexits.h."""
+
+    OK = 0
+    UNAVAILABLE = 69
+    IO_ERROR = 74
+    CONFIG = 78
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parsed = _parser().parse_args(arguments)
+    parsed.log_format = LogFormat(parsed.log_format) if parsed.log_format else None
+    start_logging(parsed.log_format, level=parsed.log_level)
+    command: Callable[[argparse.Namespace], Exit] = parsed.command
+    try:
+        code = command(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `hub-gateway … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes on its way out
+        return Exit.OK
+    return code
+
+
+def _run(parsed: argparse.Namespace) -> Exit:
+    settings = _load(parsed.config)
+    if settings is None:
+        return Exit.CONFIG
+    # Imported here, as in every command: `check` on a small box should not wait for what only `run` needs.
+    from gateway.app import run_until_stopped
+    from gateway.buffer import BufferUnavailable
+
+    try:
+        run_until_stopped(settings, config=parsed.config)
+    except BufferUnavailable as error:
+        print(f"hub-gateway: {error}", file=sys.stderr)
+        return Exit.IO_ERROR
+    return Exit.OK
+
+
+def _check(parsed: argparse.Namespace) -> Exit:
+    settings = _load(parsed.config)
+    if settings is None:
+        return Exit.CONFIG
+    points = sum(len(device.points) for device in settings.devices)
+    print(
+        f"{parsed.config}: OK, {len(settings.devices)} devices with {points} points, "
+        f"{len(settings.destinations)} destinations"
+    )
+    return Exit.OK
+
+
+def _points(parsed: argparse.Namespace) -> Exit:
+    settings = _load(parsed.config)
+    if settings is None:
+        return Exit.CONFIG
+    from gateway.points_command import print_plan
+
+    print_plan(settings.devices)
+    return Exit.OK
+
+
+def _schema(_parsed: argparse.Namespace) -> Exit:
+    from gateway.config import json_schema
+
+    print(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
+    return Exit.OK
+
+
+def _buffer(parsed: argparse.Namespace) -> Exit:
+    settings = _load(parsed.config)
+    if settings is None:
+        return Exit.CONFIG
+    from gateway.buffer import BufferUnavailable
+    from gateway.buffer_command import print_buffer
+
+    try:
+        print_buffer(parsed.what, settings, destination=parsed.destination, count=parsed.count)
+    except BufferUnavailable as error:
+        print(f"hub-gateway: {error}", file=sys.stderr)
+        return Exit.IO_ERROR
+    return Exit.OK
+
+
+def _demo(parsed: argparse.Namespace) -> Exit:
+    try:
+        from gateway.demo import DemoUnavailable, run_demo
+    except ModuleNotFoundError as error:
+        print(f"hub-gateway demo: {error}; install it with: pip install 'hub-gateway[demo]'", file=sys.stderr)
+        return Exit.UNAVAILABLE
+    try:
+        run_demo(
+            for_s=parsed.for_s,
+            broker=parsed.broker,
+            listen=parsed.listen,
+            folder=parsed.dir,
+            log_format=parsed.log_format,
+            log_level=parsed.log_level,
+        )
+    except DemoUnavailable as error:
+        print(f"hub-gateway demo: {error}", file=sys.stderr)
+        return Exit.UNAVAILABLE
+    return Exit.OK
+
+
+def _load(path: Path) -> Settings | None:
+    """The settings in the file, or None after telling everything that is wrong with it."""
+    from gateway.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hub-gateway", description="Edge gateway for logistics hubs.")
+    parser.add_argument("--version", action="version", version=f"hub-gateway {version('hub-gateway')}")
+    logging = argparse.ArgumentParser(add_help=False)
+    logging.add_argument(
+        "--log-format", choices=[one.value for one in LogFormat], help="default: text, with priorities for the journal"
+    )
+    logging.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    config = argparse.ArgumentParser(add_help=False)
+    config.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the config file (YAML)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], Exit], text: str, *, with_config: bool = True
+    ) -> argparse.ArgumentParser:
+        parents = [logging, config] if with_config else [logging]
+        added = commands.add_parser(name, parents=parents, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    add("run", _run, "the daemon: read, buffer, forward until SIGTERM")
+    add("check", _check, "validate a config file and tell everything that is wrong with it")
+    add("points", _points, "every point with the request that will fetch it")
+    add("schema", _schema, "JSON Schema of the config file, for editors", with_config=False)
+    buffer = commands.add_parser("buffer", help="what is waiting, per destination; works while the daemon runs")
+    buffer.set_defaults(command=_buffer, destination=None, count=0)
+    views = buffer.add_subparsers(required=True, dest="what", metavar="WHAT")
+    for name, text in _BUFFER_VIEWS.items():
+        view = views.add_parser(name, parents=[logging, config], help=text, description=text)
+        if name in {"tail", "export"}:
+            view.add_argument("--destination", metavar="NAME", help="only what this destination has not acknowledged")
+        if name == "tail":
+            view.add_argument("-n", "--count", type=int, default=20, metavar="N", help="how many (default 20)")
+    demo = add("demo", _demo, "a simulated hub, a broker and the gateway, live in this terminal", with_config=False)
+    demo.add_argument("--for", dest="for_s", type=_duration, metavar="DURATION", help="stop after, for example, 30s")
+    demo.add_argument("--broker", metavar="URL", help="use this broker, for example mqtt://127.0.0.1:1883")
+    demo.add_argument(
+        "--listen", metavar="HOST:PORT", help="where the status page is (default: 127.0.0.1:9464, or a free port)"
+    )
+    demo.add_argument("--dir", type=Path, metavar="DIR", help="keep buffer and logs here (default: a new folder)")
+    return parser
+
+
+def _duration(text: str) -> float:
+    from drivers.settings import duration_s
+
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,144 @@
+"""Connections to one destination, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.backoff import Backoff
+from gateway.buffer import Buffer
+from gateway.config import DestinationSettings
+from gateway.forward.refusals import Refusals
+from gateway.forward.session import Session
+from gateway.health import DestinationHealth
+from gateway.mqtt import Broker, Connection, DestinationUnavailable
+from gateway.payloads.json import JsonPayload
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
+STABLE_S = 60.0
+"""A connection that lasted this long was a success, even if there was nothing to send."""
+GAUGE_S = 1.0
+
+
+async def forward(
+    settings: DestinationSettings,
+    *,
+    broker: Broker,
+    buffer: Buffer,
+    payload: JsonPayload,
+    health: DestinationHealth,
+    stopping: asyncio.Event,
+    drain_s: float,
+) -> None:
+    """Serve one destination until `stopping` is set, which says that no more readings will be appended.
+
+    If it is connected then, go on until it has acknowledged everything or `drain_s` seconds have passed, say offline,
+    disconnect and return. A destination that is down is not waited for. Cancelled, it cuts the connection, and the
+    broker publishes the will. Nothing is lost either way: what is not acknowledged stays in the buffer.
+    """
+    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health)
+    async with asyncio.TaskGroup() as group:
+        gauge = group.create_task(_gauge(settings.name, buffer=buffer, health=health), name=f"gauge of {settings.name}")
+        serving = group.create_task(line.serve(stopping, drain_s=drain_s), name=f"line to {settings.name}")
+        await stopping.wait()
+        if line.session is None:
+            serving.cancel()
+        await asyncio.wait([serving])
+        gauge.cancel()
+
+
+async def _gauge(name: str, *, buffer: Buffer, health: DestinationHealth) -> None:
+    """Keep the backlog of a destination that is down up to date."""
+    while True:
+        health.backlog = buffer.backlog(name)
+        await asyncio.sleep(GAUGE_S)
+
+
+class _Line:
+    """The way to one destination. `session` is there while it is connected."""
+
+    def __init__(
+        self,
+        settings: DestinationSettings,
+        *,
+        broker: Broker,
+        buffer: Buffer,
+        payload: JsonPayload,
+        health: DestinationHealth,
+    ) -> None:
+        self.session: Session | None = None
+        self._settings = settings
+        self._name = settings.name
+        self._broker = broker
+        self._buffer = buffer
+        self._payload = payload
+        self._health = health
+        self._refusals = Refusals(settings.name, buffer=buffer, health=health)
+        self._backoff = Backoff(first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
+        self._failures = 0
+        self._told = ""
+
+    async def serve(self, stopping: asyncio.Event, *, drain_s: float) -> None:
+        """Connect, forward, connect again; returns when a connection has ended and `stopping` is set."""
+        while not stopping.is_set():
+            try:
+                async with self._broker.connect() as connection:
+                    await self._forward(connection, stopping, drain_s=drain_s)
+            except DestinationUnavailable as failure:
+                self._went_down(failure)
+            if not stopping.is_set():
+                await asyncio.sleep(self._backoff.next_s())
+
+    async def _forward(self, connection: Connection, stopping: asyncio.Event, *, drain_s: float) -> None:
+        session = Session(
+            connection,
+            settings=self._settings,
+            buffer=self._buffer,
+            payload=self._payload,
+            health=self._health,
+            refusals=self._refusals,
+        )
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        self._went_up(connection)
+        self.session = session
+        try:
+            await session.run(stopping, drain_s=drain_s)
+        except DestinationUnavailable as failure:
+            if (session.accepted or loop.time() - began_s > STABLE_S) and not failure.needs_person:
+                self._backoff.reset()
+            raise
+        finally:
+            self.session = None
+            self._health.up = False
+
+    def _went_up(self, connection: Connection) -> None:
+        self._health.up = self._health.ever_up = True
+        self._health.detail = ""
+        log.info(
+            "%s: connected to %s with %s%s; %d readings are waiting for it",
+            self._name,
+            self._broker.address,
+            connection.version.value,
+            f" after {self._failures} failures" if self._failures else "",
+            self._buffer.backlog(self._name),
+        )
+        self._failures = 0
+        self._told = ""
+
+    def _went_down(self, failure: DestinationUnavailable) -> None:
+        """Log the edge, and again only when the reason has changed."""
+        self._failures += 1
+        self._health.detail = str(failure)
+        if self._health.detail != self._told:
+            self._told = self._health.detail
+            log.log(
+                logging.ERROR if failure.needs_person else logging.WARNING,
+                "%s: %s; readings wait in the buffer, now %d, and it is tried again",
+                self._name,
+                failure,
+                self._buffer.backlog(self._name),
+            )

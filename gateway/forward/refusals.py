@@ -1,0 +1,77 @@
+"""Readings that a destination has refused: which are set aside, and which are sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from gateway.buffer import Buffer
+from gateway.health import DestinationHealth
+from gateway.mqtt import Acknowledgement, Verdict, verdict, words
+
+log = logging.getLogger(__name__)
+
+MOST_UNEXPLAINED = 3
+
+
+class Refusals:
+    """What one destination has refused, over all its connections."""
+
+    def __init__(self, name: str, *, buffer: Buffer, health: DestinationHealth) -> None:
+        self._name = name
+        self._buffer = buffer
+        self._health = health
+        self._unexplained: Counter[int] = Counter()
+        self._logged: set[str] = set()
+
+    async def set_aside(self, positions: Sequence[int], reason: str) -> None:
+        """Move readings out of the way, with the reason. Logged once for each reason: a person must come."""
+        async with asyncio.TaskGroup() as group:  # at once, so that they share a commit
+            for position in positions:
+                group.create_task(self._buffer.set_aside(self._name, position, reason), name=f"set aside {position}")
+        self._health.set_aside += len(positions)
+        if reason not in self._logged:
+            self._logged.add(reason)
+            log.error(
+                "%s: reading %d is set aside, and others like it will be: %s; see hub-gateway buffer set-aside",
+                self._name,
+                positions[0],
+                reason,
+            )
+
+    async def refused(self, answers: Iterable[Acknowledgement]) -> None:
+        """Messages were refused for good. The one without readings is the status."""
+        by_reason: dict[str, list[int]] = defaultdict(list)
+        for answer in answers:
+            by_reason[f"refused by the broker: {words(answer.code, said=answer.said)}"] += answer.token
+        for reason, positions in by_reason.items():
+            if positions:
+                await self.set_aside(positions, reason)
+            elif f"status {reason}" not in self._logged:
+                self._logged.add(f"status {reason}")
+                log.error("%s: the status topic is %s", self._name, reason)
+
+    def forget(self, positions: Iterable[int]) -> None:
+        """These have been accepted, or set aside."""
+        if self._unexplained:
+            for position in positions:
+                self._unexplained.pop(position, None)
+
+    async def postponed(self, answers: Iterable[Acknowledgement], *, others_accepted: bool) -> None:
+        """Messages were refused for now, in a connection in which others were accepted or not.
+
+        A broker that takes others but refuses the same reading without an explanation, connection after connection,
+        will not take it: it is set aside.
+        """
+        if not others_accepted:
+            return
+        hopeless = []
+        for answer in answers:
+            if answer.token and verdict(answer.code) is Verdict.UNEXPLAINED:
+                self._unexplained.update(answer.token)
+                if self._unexplained[answer.token[0]] >= MOST_UNEXPLAINED:
+                    self.forget(answer.token)
+                    hopeless.append(answer)
+        await self.refused(hopeless)

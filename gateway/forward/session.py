@@ -1,0 +1,217 @@
+"""One connection's worth of forwarding: its lanes, its acknowledgements, its orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.buffer import Buffer, StoredReading
+from gateway.config import DestinationSettings, ReplayOrder
+from gateway.forward.pace import Pace, messages, values_in
+from gateway.forward.refusals import Refusals
+from gateway.health import DestinationHealth
+from gateway.mqtt import Acknowledgement, Connection, DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
+from gateway.payloads.json import JsonPayload
+
+CHUNK = 100
+"""Readings taken from the buffer at once; other tasks run between two chunks."""
+SWEEP_S = 30.0
+"""How often a sweep looks for readings that the lanes have passed by."""
+SETTLE_S = 2.0
+"""How long the last acknowledgements are waited for before the connection is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """How a range of readings is sent: what of the window it leaves free, and how fast it may go."""
+
+    historical: bool
+    reserve: int = 0
+    pace: Pace | None = None
+
+
+class Session:
+    """Forwards over one connection. `accepted` counts the readings that the destination has acknowledged in it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        settings: DestinationSettings,
+        buffer: Buffer,
+        payload: JsonPayload,
+        health: DestinationHealth,
+        refusals: Refusals,
+    ) -> None:
+        self.accepted = 0
+        self._connection = connection
+        self._settings = settings
+        self._name = settings.name
+        self._buffer = buffer
+        self._payload = payload
+        self._health = health
+        self._refusals = refusals
+        self._boundary = buffer.last_committed
+        self._passed = self._boundary
+        self._in_flight: set[int] = set()
+        self._postponed: list[Acknowledgement] = []
+        self._history_sent = asyncio.Event()
+        self._progress = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event, *, drain_s: float) -> None:
+        """Forward until `stopping` is set and all is acknowledged, at most `drain_s` longer; then say offline.
+
+        Raises `DestinationUnavailable` when the connection is lost or the broker refuses messages for now.
+        """
+        self._say(online=True)
+        failures = await self._forward(stopping, drain_s=drain_s)
+        if failures:
+            raise failures[0]
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                if not self._postponed:
+                    await self._connection.room()
+                    self._say(online=False)
+                while self._connection.in_flight:
+                    await self._settle(await self._connection.acknowledgements())
+        except TimeoutError as error:
+            raise DestinationUnavailable("the broker has not acknowledged the last messages") from error
+        if self._postponed:
+            await self._refusals.postponed(self._postponed, others_accepted=self.accepted > 0)
+            first = self._postponed[0]
+            raise DestinationUnavailable(
+                f"the broker refuses messages for now: {words(first.code, said=first.said)}",
+                hint="they are sent again after a pause; check the broker's limits and quotas",
+            )
+
+    async def _forward(self, stopping: asyncio.Event, *, drain_s: float) -> list[DestinationUnavailable]:
+        """Run the lanes until there is nothing left to do, or they cannot go on; what they failed with."""
+        failures: list[DestinationUnavailable] = []
+        if self._settings.replay.order is ReplayOrder.LIVE_FIRST:
+            lanes = {"live lane": self._live(), "history lane": self._history(), "sweep": self._sweep()}
+        else:
+            lanes = {"lane": self._in_order(), "sweep": self._sweep()}
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(lane, name=f"{what} of {self._name}") for what, lane in lanes.items()]
+                tasks.append(group.create_task(self._acknowledge(), name=f"acknowledgements of {self._name}"))
+                await self._drained(stopping, drain_s=drain_s)
+                for task in tasks:
+                    task.cancel()
+        except* DestinationUnavailable as lost:
+            failures.extend(error for error in lost.exceptions if isinstance(error, DestinationUnavailable))
+        except* _RefusedForNow:
+            pass  # `self._postponed` says what
+        this = asyncio.current_task()
+        if this is not None and this.cancelling():  # Python 3.11: errors of a group hide a cancellation from outside
+            raise asyncio.CancelledError
+        return failures
+
+    async def _drained(self, stopping: asyncio.Event, *, drain_s: float) -> None:
+        await stopping.wait()
+        try:
+            async with asyncio.timeout(drain_s):
+                await self._buffer.flush()
+                while self._buffer.backlog(self._name):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            return
+
+    async def _live(self) -> None:
+        after = self._boundary
+        lane = Lane(historical=False)
+        while True:
+            until = await self._buffer.committed(after)
+            await self._send(lane, after=after, until=until)
+            after = self._passed = until
+
+    async def _history(self) -> None:
+        await self._send(self._replay(reserve=self._connection.window // 4), after=0, until=self._boundary)
+        self._history_sent.set()
+
+    async def _in_order(self) -> None:
+        await self._send(self._replay(reserve=0), after=0, until=self._boundary)
+        self._history_sent.set()
+        await self._live()
+
+    async def _sweep(self) -> None:
+        lane = self._replay(reserve=self._connection.window // 4)
+        await self._history_sent.wait()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self._send(lane, after=0, until=self._passed)
+
+    def _replay(self, *, reserve: int) -> Lane:
+        return Lane(historical=True, reserve=reserve, pace=Pace(self._settings.replay.values_per_second))
+
+    async def _send(self, lane: Lane, *, after: int, until: int) -> None:
+        """Publish what is unacknowledged and not in flight after `after` and up to `until`, oldest first."""
+        while after < until:
+            stored = await self._buffer.peek(self._name, after=after, until=until, limit=CHUNK)
+            fresh = [item for item in stored if item.position not in self._in_flight]
+            for message in messages(fresh, batch=self._settings.batch):
+                await self._publish(message, lane)
+            after = stored[-1].position if len(stored) == CHUNK else until
+            await asyncio.sleep(0)
+
+    async def _publish(self, message: Sequence[StoredReading], lane: Lane) -> None:
+        if lane.pace is not None:
+            delay_s = lane.pace.delay_s(values_in(message), now_s=asyncio.get_running_loop().time())
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+        await self._connection.room(reserve=lane.reserve)
+        topic, body = self._payload.encode(message, historical=lane.historical)
+        token = tuple([item.position for item in message])
+        try:
+            self._connection.publish(topic, body, token=token)
+            self._in_flight.update(token)
+        except MessageTooLarge as error:
+            await self._publish_smaller(message, lane, reason=str(error))
+
+    async def _publish_smaller(self, message: Sequence[StoredReading], lane: Lane, *, reason: str) -> None:
+        """What is too large for one packet goes in two halves; a reading that is too large alone is set aside."""
+        if len(message) == 1:
+            await self._refusals.set_aside((message[0].position,), reason)
+            self._progress.set()
+            return
+        middle = len(message) // 2
+        await self._publish(message[:middle], lane)
+        await self._publish(message[middle:], lane)
+
+    async def _acknowledge(self) -> None:
+        while not self._postponed:
+            await self._settle(await self._connection.acknowledgements())
+        raise _RefusedForNow
+
+    async def _settle(self, answers: Sequence[Acknowledgement]) -> None:
+        """Do what the broker's answers say: all that was accepted leaves the buffer in one step."""
+        done: list[int] = []
+        refused: list[Acknowledgement] = []
+        for answer in answers:
+            self._in_flight.difference_update(answer.token)
+            match verdict(answer.code):
+                case Verdict.ACCEPTED:
+                    done.extend(answer.token)
+                    self._health.publish_seconds.observe(answer.waited_s)
+                case Verdict.NEVER:
+                    refused.append(answer)
+                case Verdict.LATER | Verdict.UNEXPLAINED:
+                    self._postponed.append(answer)
+        if done:
+            self._buffer.acknowledge(self._name, done)
+            self._refusals.forget(done)
+            self._health.acknowledged += len(done)
+            self.accepted += len(done)
+        await self._refusals.refused(refused)
+        self._health.backlog = self._buffer.backlog(self._name)
+        self._progress.set()
+
+    def _say(self, *, online: bool) -> None:
+        topic, body = self._payload.status(online=online)
+        self._connection.publish(topic, body, token=(), retain=True)
+
+
+class _RefusedForNow(Exception):
+    """The broker has refused a message that it may accept later."""

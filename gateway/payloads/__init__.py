@@ -1,0 +1,1 @@
+"""Payload formats: stored readings to (topic, bytes). Pure: no I/O, no clock."""

@@ -1,0 +1,101 @@
+"""A forwarder between a real buffer and a real (or scripted) broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.model import Point, PointGroup, Reading
+from gateway.buffer import Buffer
+from gateway.config import BufferSettings, DestinationSettings
+from gateway.forward import forward
+from gateway.health import BufferHealth, DestinationHealth
+from gateway.mqtt import Broker
+from gateway.payloads.json import JsonPayload
+
+NAME = "hub-broker"
+NOW_NS = 1_700_000_000_000_000_000
+
+
+@dataclass
+class Line:
+    """The gateway's side of a test. `append` makes readings of one value, which counts up over all devices."""
+
+    buffer: Buffer
+    health: DestinationHealth = field(default_factory=lambda: DestinationHealth(NAME))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    appended: int = 0
+    _groups: dict[str, PointGroup] = field(default_factory=dict)
+
+    async def append(self, count: int = 1, *, device: str = "infeed", value: Any = None) -> None:
+        """Append readings and wait until they are committed."""
+        group = self._groups.setdefault(device, PointGroup(device, 1.0, (Point("n"),)))
+        for _ in range(count):
+            self.appended += 1
+            self.buffer.append(Reading(group, NOW_NS, (self.appended if value is None else value,)))
+        await self.buffer.flush()
+
+    def ids(self, first: int, last: int) -> list[str]:
+        """The ids of these positions, both included."""
+        return [f"{self.buffer.epoch}-{position}" for position in range(first, last + 1)]
+
+    @asynccontextmanager
+    async def forwarding(
+        self, url: str, *, drain_s: float = 10.0, silence_s: float = 30.0, **settings: Any
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """Forward to `url`; at the end set `stopping` and wait for the forwarder."""
+        destination = DestinationSettings(name=NAME, url=url, **settings)
+        payload = JsonPayload(
+            site="lgg", gateway="sort-01", epoch=self.buffer.epoch, topic=destination.topic, batch=destination.batch,
+            version="1.2.3", started_ms=17,
+        )  # fmt: skip
+        self.stopping.clear()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(
+                forward(
+                    destination,
+                    broker=Broker(destination, client_id="gw", will=payload.status(online=False), silence_s=silence_s),
+                    buffer=self.buffer,
+                    payload=payload,
+                    health=self.health,
+                    stopping=self.stopping,
+                    drain_s=drain_s,
+                )
+            )
+            yield task
+            self.stopping.set()
+
+    async def until(self, true: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
+        """Wait for a fact that is only written down, not announced."""
+        async with asyncio.timeout(timeout_s):
+            while not true():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def delivered(self) -> None:
+        """Wait until the destination has acknowledged everything."""
+        await self.until(lambda: self.buffer.backlog(NAME) == 0)
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Line]]:
+    """Opens a new line on the test's own database, which is the same each time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Line]:
+        settings = BufferSettings(path=tmp_path / "buffer.db", min_free_disk=0)
+        async with Buffer.open(settings, destinations=[NAME], health=BufferHealth(), clock_ns=lambda: NOW_NS) as buffer:
+            yield Line(buffer)
+
+    return opened
+
+
+@pytest.fixture(autouse=True)
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.forward.line.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("gateway.forward.line.LONGEST_RETRY_S", 0.2)
