@@ -48,7 +48,7 @@ class Notifier:
         self._send("STOPPING=1", "STATUS=stopping")
 
     def watchdog(self) -> None:
-        """The event loop turns and the buffer accepts writes. Not to be withheld for a missing network."""
+        """The event loop turns. Not to be withheld for a missing network or a full disk: a restart would mend neither."""
         self._send("WATCHDOG=1")
 
     def _send(self, *fields: str) -> None:

@@ -13,7 +13,7 @@ from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.store import MOST_ROWS
 
-_MOST_VALUES = 100_000
+_MOST_VALUES = 200_000
 _ROW_BYTES = 24  # of a row besides its body: header, group, time
 
 

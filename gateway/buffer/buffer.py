@@ -20,7 +20,7 @@ from gateway.buffer.groups import Groups
 from gateway.buffer.lock import exclusive
 from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
-from gateway.buffer.store import SetAside, Store, connect
+from gateway.buffer.store import Row, SetAside, Store, connect
 from gateway.buffer.writer import Writer
 from gateway.config import BufferSettings
 from gateway.health import BufferHealth
@@ -116,7 +116,7 @@ class Buffer:
         return found
 
     def acknowledge(self, destination: str, positions: Iterable[int]) -> None:
-        """`destination` has these for good. Idempotent. Durable within two seconds; a crash before that means duplicates."""
+        """`destination` has these for good. Idempotent. Durable within two seconds; a crash before means duplicates."""
         if self._backlogs.acknowledge(destination, positions):
             self._writer.acknowledged()
 
@@ -137,15 +137,8 @@ class Buffer:
         tail_first = self._writer.tail.first
         final = _reach(self._backlogs[destination], first, min(last, tail_first - 1), limit)
         generation = self._backlogs.generation
-        try:
-            rows = await self._store.fetch(first, final, limit=limit)
-            self._unreadable = False
-        except StoreFailed as failure:
-            if failure.damaged:
-                suspicion(self._path).touch()
-            if not self._unreadable:
-                _log.error("%s; older readings stay where they are until then", failure)
-            self._unreadable = True
+        rows = await self._rows(first, final, limit=limit)
+        if rows is None:
             return [], tail_first
         if generation != self._backlogs.generation:
             return [], first  # some of these have been dropped meanwhile: look again
@@ -169,6 +162,20 @@ class Buffer:
             self._backlogs.nothing_between(destination, following, final)
             following = final + 1
         return stored, following
+
+    async def _rows(self, first: int, last: int, *, limit: int) -> list[Row] | None:
+        """Rows from the database; None while it cannot be read, which is said once."""
+        try:
+            rows = await self._store.fetch(first, last, limit=limit)
+        except StoreFailed as failure:
+            if failure.damaged:
+                suspicion(self._path).touch()
+            if not self._unreadable:
+                _log.error("%s; older readings stay where they are until then", failure)
+            self._unreadable = True
+            return None
+        self._unreadable = False
+        return rows
 
 
 def _reach(backlog: Backlog, first: int, last: int, limit: int) -> int:

@@ -77,6 +77,9 @@ class Drops:
 
     def __init__(self, health: BufferHealth, *, next_id: int, clock_ns: Callable[[], int]) -> None:
         self._health = health
+        health.dropped.update(
+            dict.fromkeys((reason.value for reason in DropReason), 0)
+        )  # a metric for each from the start
         self._next_id = next_id
         self._clock_ns = clock_ns
         self._running: dict[DropReason, Episode] = {}
