@@ -37,7 +37,7 @@ soak: .venv/test.stamp apt  ## 20 minutes: broker stopped and gateway killed, ev
 	$(BIN)/pytest -m soak -s $(ARGS)
 
 container-test: .venv/test.stamp apt  ## the unit under a real systemd in a container
-	@sh tests/apt.sh debootstrap:debootstrap systemd-nspawn:systemd-container curl:curl
+	@sh tests/apt.sh debootstrap:debootstrap systemd-nspawn:systemd-container
 	tests/container/boot.sh
 
 lock: .venv/test.stamp  ## resolve requirements/*.txt anew
@@ -48,7 +48,7 @@ lock: .venv/test.stamp  ## resolve requirements/*.txt anew
 
 # What the tests need from Debian; says in one line what is missing when it may not install it.
 APT := mosquitto:mosquitto mosquitto_sub:mosquitto-clients mbpoll:mbpoll chromium:chromium sqlite3:sqlite3 \
-       gcc:gcc modbus:libmodbus-dev openssl:openssl systemd-analyze:systemd
+       gcc:gcc modbus:libmodbus-dev openssl:openssl systemd-analyze:systemd curl:curl
 apt:
 	@sh tests/apt.sh $(APT)
 

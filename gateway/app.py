@@ -25,6 +25,7 @@ from gateway.config import ConfigError, DestinationSettings, Settings, load
 from gateway.forward import forward
 from gateway.health import DestinationHealth, DeviceHealth, Health
 from gateway.links import LinkSettings, links
+from gateway.loop import Loop
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
 from gateway.schedule import stagger
@@ -65,7 +66,8 @@ def run_until_stopped(settings: Settings, *, config: Path) -> None:
 
     SIGHUP reads `config` again and restarts the links whose settings changed.
     """
-    asyncio.run(_run_with_signals(settings, config))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(_run_with_signals(settings, config))
 
 
 async def _run_with_signals(settings: Settings, config: Path) -> None:
@@ -110,9 +112,10 @@ async def run(
                 for destination in settings.destinations
             ]
             async with _acquiring(settings, buffer=buffer, health=health) as acquisition:
-                log.info("%s", acquisition.summary)
-                notifier.ready(acquisition.summary)
-                reload = _reload_when_asked(signals, settings, acquisition, notifier=notifier, reread=reread)
+                notifier.ready(_summary(health))
+                reload = _reload_when_asked(
+                    signals, settings, acquisition, health=health, notifier=notifier, reread=reread
+                )
                 async with _background(reload, name="reload"):
                     await signals.stop.wait()
                 notifier.stopping()
@@ -130,17 +133,10 @@ class _Acquisition:
         self._health = health
         self._tasks = TaskSet(group, self._read)
         self._staggers: dict[str, float] = {}
-        self._links = 0
-
-    @property
-    def summary(self) -> str:
-        """One line for `systemctl status`."""
-        return f"reading {len(self._health.devices)} devices over {self._links} links"
 
     async def update(self, devices: Sequence[DeviceSettings]) -> Changes:
         """Read these devices from now on. Links whose settings stay equal never notice."""
         wanted = {f"{link.driver} {link.link}": link for link in links(devices)}
-        self._links = len(wanted)
         self._staggers = {device.name: stagger(index) for index, device in enumerate(devices)}
         known = self._health.devices
         self._health.devices = {  # in the order of the config; in one step, because pages are rendered in a thread
@@ -149,6 +145,7 @@ class _Acquisition:
             else DeviceHealth(device.name, device.driver)
             for device in devices
         }
+        log.info("reading %d devices over %d links", len(devices), len(wanted))
         return await self._tasks.update(wanted)
 
     async def stop(self) -> None:
@@ -219,7 +216,8 @@ async def _serve_pages(settings: Settings, health: Health) -> None:
 
 
 async def _keep_watch(health: Health, notifier: Notifier) -> None:
-    """Measure how late the event loop is, and tell the watchdog that it turns at all."""
+    """Measure how late the event loop is, tell the watchdog that it turns at all, and systemd how things are."""
+    told = ""
     interval_s = min(_LAG_EVERY_S, notifier.watchdog_interval_s or _LAG_EVERY_S)
     loop = asyncio.get_running_loop()
     while True:
@@ -227,6 +225,17 @@ async def _keep_watch(health: Health, notifier: Notifier) -> None:
         await asyncio.sleep(interval_s)
         health.loop_lag_s = max(0.0, loop.time() - expected_s)
         notifier.watchdog()
+        if (summary := _summary(health)) != told:
+            notifier.status(summary)
+            told = summary
+
+
+def _summary(health: Health) -> str:
+    """One line for `systemctl status`."""
+    devices, destinations = health.devices.values(), health.destinations.values()
+    reading = f"{sum(device.up for device in devices)} of {len(devices)} devices up"
+    offline = ", ".join(destination.name for destination in destinations if not destination.up)
+    return f"{reading}; not connected: {offline}" if offline else f"{reading}; all destinations connected"
 
 
 async def _reload_when_asked(
@@ -234,6 +243,7 @@ async def _reload_when_asked(
     started_with: Settings,
     acquisition: _Acquisition,
     *,
+    health: Health,
     notifier: Notifier,
     reread: Callable[[], Settings],
 ) -> None:
@@ -252,7 +262,7 @@ async def _reload_when_asked(
             others = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(started_with, name)]
             if others:
                 log.warning("changed as well, but in effect only after a restart: %s", ", ".join(others))
-        notifier.ready(acquisition.summary)
+        notifier.ready(_summary(health))
 
 
 async def _cancel_when_set(event: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -46,7 +46,7 @@ def _flow(health: Health) -> Text:
     buffer = health.buffer
     text = Text(f"buffer {buffer.readings} readings, {buffer.bytes / 1e6:.1f} MB, {buffer.dropped.total()} dropped")
     for one in health.destinations.values():
-        state = "connected" if one.up else one.detail or "connecting"
+        state = "connected" if one.up else one.detail or ("disconnected" if one.ever_up else "connecting")
         text.append(f"   {one.name}: {one.acknowledged} acknowledged, {one.backlog} waiting, {state}")
     return text
 

@@ -64,8 +64,8 @@ def _devices(devices: Iterable[DeviceHealth]) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "hub_gateway_device_up", "1 while the device answers, 0 while it does not.", labels=["device", "driver"]
     )
-    readings = _counter("readings", "Readings taken, good or bad, before report by exception.", ["device"])
-    values = _counter("values", "Values in the readings taken.", ["device"])
+    readings = _counter("readings", "Readings that a device answered, before report by exception.", ["device"])
+    values = _counter("values", "Good values in the readings taken.", ["device"])
     errors = _counter("read_errors", "Reads that failed, by reason.", ["device", "reason"])
     duration = _histogram("read_duration_seconds", "Time that reading one poll group took.", ["device"])
     lateness = _histogram("read_lateness_seconds", "How long after its due time a read started.", ["device"])

@@ -42,12 +42,12 @@ class Schedule:
 
         A stagger is rounded down to a tenth.
         """
+        self._fractions = dict(groups)
         self._first_s: dict[PointGroup, float] = {}
-        self._heap: list[tuple[float, int, int, PointGroup]] = []  # due, order, tick, group
-        for order, (group, fraction) in enumerate(groups):
-            first_s = _first_s(min(group.period_s, _LONGEST_STAGGER_S), fraction, now_s)
-            self._first_s[group] = first_s
-            self._heap.append((first_s, order, 0, group))
+        self._heap = [
+            (self._begin(group, now_s), order, 0, group)  # due, order, tick, group
+            for order, group in enumerate(self._fractions)
+        ]
         heapq.heapify(self._heap)
 
     @property
@@ -65,14 +65,21 @@ class Schedule:
         return Due(group, lateness_s, missed)
 
     def skip_to(self, now_s: float) -> None:
-        """Drop, uncounted, every tick before `now_s`: nothing could be read then (the link was down)."""
-        skipped = []
-        for due_s, order, tick, group in self._heap:
-            if due_s < now_s:
-                tick = int((now_s - self._first_s[group]) / group.period_s) + 1  # noqa: PLW2901
-            skipped.append((self._first_s[group] + tick * group.period_s, order, tick, group))
-        heapq.heapify(skipped)
-        self._heap = skipped
+        """Drop, uncounted, every tick before `now_s`: nothing could be read then (the link was down).
+
+        What was due meanwhile is due again within a second, also when its period is an hour.
+        """
+        self._heap = [
+            (due_s, order, tick, group) if due_s >= now_s else (self._begin(group, now_s), order, 0, group)
+            for due_s, order, tick, group in self._heap
+        ]
+        heapq.heapify(self._heap)
+
+    def _begin(self, group: PointGroup, now_s: float) -> float:
+        """Let tick 0 of the group be at the next instant of its slot, and return when that is."""
+        interval_s = min(group.period_s, _LONGEST_STAGGER_S)
+        self._first_s[group] = first_s = _first_s(interval_s, self._fractions[group], now_s)
+        return first_s
 
 
 def _first_s(interval_s: float, fraction: float, now_s: float) -> float:

@@ -48,7 +48,7 @@ class Notifier:
         self._send("STOPPING=1", "STATUS=stopping")
 
     def watchdog(self) -> None:
-        """The event loop turns. Not to be withheld for a missing network or a full disk: a restart would mend neither."""
+        """The event loop turns. Not withheld for a missing network or a full disk: a restart would mend neither."""
         self._send("WATCHDOG=1")
 
     def _send(self, *fields: str) -> None:

@@ -46,6 +46,15 @@ def test_after_an_outage_the_grid_is_kept_and_nothing_counts_as_missed() -> None
     assert schedule.take(60.5).missed == 0
 
 
+def test_after_an_outage_a_long_period_that_was_due_is_read_within_a_second() -> None:
+    schedule = Schedule([(group(3600.0), 0.5)], now_s=0.0)
+    schedule.skip_to(5.0)
+    assert schedule.next_s == 5.5
+    schedule.take(5.5)
+    schedule.skip_to(60.0)
+    assert schedule.next_s == 3605.5
+
+
 def test_skipping_leaves_future_deadlines_alone() -> None:
     schedule = Schedule([(group(1.0), 0.5)], now_s=0.0)
     schedule.skip_to(0.1)

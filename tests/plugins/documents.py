@@ -92,10 +92,8 @@ class Transcript:
                 self._expect(self._local(command), expected, again=command.startswith(_ASKED_AGAIN))
 
     def _start(self, command: str, written: str) -> None:
-        self.running.append(
-            subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self.folder, env=_environment())
-        )
-        port = self.listening.get(written.split()[0])
+        self.running.append(subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self.folder, env=_environment()))
+        port = self.listening.get(written.split(maxsplit=1)[0])
         if port is not None:
             _wait_for_listener(self.ports[port], written)
 
