@@ -113,6 +113,8 @@ class Link:
         try:
             with _BugsRaisedAs(BadResponse, due.group):
                 reading = await session.read(due.group)
+                if len(reading.values) != len(due.group.points):
+                    raise ValueError(f"{len(reading.values)} values for {len(due.group.points)} points")
         except BadResponse as error:
             device.failed(error, due.group, now_ns=self._clocks.wall_ns(), now_s=monotonic_s())
             if all(other.failures >= FAILURES_IN_A_ROW for other in self._devices.values()):
@@ -170,19 +172,19 @@ class _Device:
 
     def failed(self, error: BadResponse, group: PointGroup, *, now_ns: int, now_s: float) -> None:
         """One reading of `group` failed; trips the breaker when that is final enough."""
-        self.health.errors[error.reason] += 1
+        self.health.errors[error.reason.value] += 1
         self.failures += 1
         self._report_bad(group, error.reason, now_ns=now_ns, now_s=now_s)
         gives_up = error.reason in (Reason.TIMEOUT, Reason.DRIVER_FAULT) or self.failures >= FAILURES_IN_A_ROW
         if gives_up:
             self._probe_at_s = now_s + self._backoff.next_s()
             self._went_down(error, now_ns=now_ns, now_s=now_s)
-        elif self.failures == 1:
+        elif self.failures == 1 and self._down_since_s is None:
             log.warning("%s: %s", self._settings.name, error, extra={"device": self._settings.name})
 
     def lost(self, error: DeviceUnavailable, *, now_ns: int, now_s: float) -> None:
         """The link went, and the device with it. The next session may try it at once."""
-        self.health.errors[error.reason] += 1
+        self.health.errors[error.reason.value] += 1
         self.failures = 0
         self._probe_at_s = None
         self._went_down(error, now_ns=now_ns, now_s=now_s)

@@ -169,7 +169,7 @@ def _compile(group: PointGroup, unit: Unit) -> _Plan:
     count = len(group.points)
     sources = [fetched.get(index, len(fetched)) for index in range(count)]
     arrange: Callable[[tuple[Value, ...]], tuple[Value, ...]] | None
-    if len(steps) == 1 and sources == list(range(count)):
+    if len(steps) == 1 and len(fetched) == count and sources == list(range(count)):
         arrange = None
     elif count == 1:
         arrange = itemgetter(slice(sources[0], sources[0] + 1))

@@ -70,6 +70,10 @@ class Broker:
             try:
                 answer = await connection.answer()
                 refusal = self._refusal(answer)
+            except asyncio.CancelledError:  # as a rule by the time limit: some brokers ignore what they do not know
+                self._no_answer()
+                connection.cut()
+                raise
             except BaseException:
                 connection.cut()
                 raise

@@ -162,8 +162,16 @@ async def _page(connection: _Connection, routes: Pages, request_s: float) -> tup
         return pages.plain(HTTPStatus.NOT_FOUND, f"there is no such page; there are {known}"), request.method != b"HEAD"
     if request.method not in {b"GET", b"HEAD"}:
         return pages.plain(HTTPStatus.METHOD_NOT_ALLOWED, "pages can only be read: use GET or HEAD"), True
-    # In a thread: for hundreds of devices a page is a tenth of a second of work, and the devices do not wait for it.
-    return await asyncio.to_thread(page), request.method == b"GET"
+    return await _drawn(page, request.target), request.method == b"GET"
+
+
+async def _drawn(page: Callable[[], Page], target: bytes) -> Page:
+    """The page, drawn in a thread: for hundreds of devices that takes a tenth of a second, and they do not wait."""
+    try:
+        return await asyncio.to_thread(page)
+    except Exception:  # noqa: BLE001  a page that cannot be drawn must not cost a reading
+        _log.exception("the page %s cannot be drawn", target.decode("ascii", "replace"))
+        return pages.plain(HTTPStatus.INTERNAL_SERVER_ERROR, "this page cannot be drawn; the gateway's log says why")
 
 
 def _headers(page: Page) -> list[tuple[str, str]]:

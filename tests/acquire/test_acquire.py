@@ -210,6 +210,15 @@ def test_wrong_answers_in_a_row_take_the_device_down(virtual_time: VirtualTime) 
     assert health.errors["bad-response"] < 20
 
 
+def test_a_link_that_answers_wrongly_for_an_hour_is_told_once(
+    virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench({"confused": garbled})
+    virtual_time.run(bench.run_for(3600.0))
+    assert bench.sessions > 10
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["confused", "confused is down"]
+
+
 def test_a_bug_in_a_driver_faults_that_device_with_a_traceback_and_no_other(
     virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture
 ) -> None:

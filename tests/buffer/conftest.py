@@ -1,0 +1,93 @@
+"""Groups, readings and open buffers for the tests of the buffer. Real databases in real directories."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.model import Point, PointGroup, Quality, Reading, Value
+from gateway.buffer import Buffer
+from gateway.config import BufferSettings
+from gateway.health import BufferHealth
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+"""`await until(condition)`"""
+
+NOW_NS = 1_800_000_000_000_000_000
+
+
+@dataclass(slots=True)
+class Bench:
+    """A buffer in a directory of its own, opened as often as a test likes. `now_ns` is its clock."""
+
+    settings: BufferSettings
+    group: PointGroup
+    health: BufferHealth = field(default_factory=BufferHealth)
+    now_ns: int = NOW_NS
+
+    @property
+    def path(self) -> Path:
+        return self.settings.path
+
+    def open(self, *destinations: str, **settings: Any) -> AbstractAsyncContextManager[Buffer]:
+        """Open it for `destinations` (`broker` when there are none) with changed settings. Health begins anew."""
+        self.settings = self.settings.model_copy(update=settings)
+        self.health = BufferHealth()
+        return Buffer.open(
+            self.settings, destinations=destinations or ("broker",), health=self.health, clock_ns=lambda: self.now_ns
+        )
+
+    def reading(self, *values: Value, age_s: float = 0, quality: dict[int, Quality] | None = None) -> Reading:
+        """A reading of the group; missing values are None."""
+        padded = values + (None,) * (len(self.group.points) - len(values))
+        return Reading(self.group, self.now_ns - int(age_s * 1e9), padded, quality or {})
+
+    def fat(self, number: int, *, age_s: float = 0) -> Reading:
+        """A reading of about 4 kB."""
+        return self.reading(float(number), True, "x" * 4000, age_s=age_s)
+
+
+@pytest.fixture
+def group() -> PointGroup:
+    return PointGroup("infeed", 1.0, (Point("speed", "m/s"), Point("running"), Point("text"), Point("count")))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, group: PointGroup) -> Bench:
+    return Bench(BufferSettings(path=tmp_path / "buffer.db", min_free_disk=0), group)
+
+
+@pytest.fixture
+def until() -> Until:
+    """Poll until a condition holds; fail after a deadline."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        deadline_s = time.monotonic() + 20.0
+        while not condition():
+            assert time.monotonic() < deadline_s, "the condition did not come true in time"
+            await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB. Needs root (mount); skipped otherwise."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs of its own needs root")
+    where = tmp_path / "disk"
+    where.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(where)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)

@@ -1,0 +1,67 @@
+"""The queue in front of the disk, and the memory behind it."""
+
+from __future__ import annotations
+
+from drivers.model import Point, PointGroup, Reading
+from drivers.settings import Priority
+from gateway.buffer.intake import Intake
+from gateway.buffer.tail import Tail
+from gateway.config import WhenFull
+
+GROUP = PointGroup("device", 1.0, (Point("a"), Point("b")))
+
+
+def reading(number: int) -> Reading:
+    return Reading(GROUP, number, (number, number))
+
+
+def test_readings_leave_in_the_order_of_arrival() -> None:
+    intake = Intake(WhenFull.DROP_OLDEST)
+    for number in range(5):
+        intake.put(reading(number), Priority.NORMAL)
+    taken = intake.take(most_readings=3, most_values=1000) + intake.take(most_readings=3, most_values=1000)
+    assert [entry[0].observed_at_ns for entry in taken] == [0, 1, 2, 3, 4]
+
+
+def test_a_full_queue_drops_the_oldest_of_the_lowest_priority() -> None:
+    intake = Intake(WhenFull.DROP_OLDEST, most_values=100)
+    dropped: list[Reading] = []
+    for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.LOW] * 4):
+        dropped += intake.put(reading(number), priority)
+    assert [one.observed_at_ns for one in dropped] == [2, 5]
+    kept = [entry[0].observed_at_ns for entry in intake.take(most_readings=99, most_values=1000)]
+    assert kept == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+
+
+def test_a_full_queue_refuses_the_newest_when_told_so() -> None:
+    intake = Intake(WhenFull.DROP_NEWEST, most_values=100)
+    dropped = [one.observed_at_ns for number in range(12) for one in intake.put(reading(number), Priority.LOW)]
+    assert dropped == [10, 11]
+    assert len(intake) == 10
+
+
+def test_everything_that_was_accepted_leaves_once() -> None:
+    intake = Intake(WhenFull.DROP_OLDEST, most_values=100)
+    for number in range(50):
+        intake.put(reading(number), Priority.NORMAL)
+    intake.take(most_readings=99, most_values=1000)
+    assert intake.appended == intake.left == 50
+
+
+def test_the_tail_keeps_the_newest_values_only() -> None:
+    tail = Tail(10, most_values=6)
+    tail.extend(reading(number) for number in range(5))
+    assert (tail.first, tail.end) == (13, 16)
+    assert [one.position for one in tail.within(1, 14)] == [13, 14]
+
+
+def test_the_tail_forgets_what_was_dropped_and_what_nobody_needs() -> None:
+    tail = Tail(0)
+    tail.extend(reading(number) for number in range(8))
+    tail.forget([1, 6, 99])
+    tail.forget_before(4)
+    assert [one.position for one in tail.within(1, 99)] == [4, 5, 7, 8]
+    tail.forget_before(99)
+    assert (tail.first, tail.end) == (9, 9)
+    tail.extend([reading(8)])
+    assert [one.position for one in tail.within(1, 99)] == [9]
