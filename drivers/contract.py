@@ -5,9 +5,12 @@ is timing, retry, back-off, circuit breaking, statistics and logging, is the hos
 
     family   = registry.family("modbus")            one per kind of device, found by name
     settings = family.settings.model_validate(...)   one per device of the config file
-    driver   = family.driver([settings, ...])         one per link: all devices that share it
+    driver   = family.driver([settings, ...], state_folder=...)     one per link: all devices that share it
     async with driver.connect() as session:           a session exists only while connected
         reading = await session.read(group)           never called concurrently, never after the context has ended
+
+A link is either polled (its session is a `Session`) or streamed (a `StreamSession`); a session of either kind that can
+also write is a `WritableSession`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from drivers.model import Point, PointGroup, Reading, Reason, Value
@@ -57,6 +61,7 @@ class PlannedRequest:
     addresses: tuple[str, ...]
 
 
+@runtime_checkable
 class Session(Protocol):
     """An open link to polled devices."""
 
@@ -71,19 +76,29 @@ class Session(Protocol):
 
 @runtime_checkable
 class StreamSession(Protocol):
-    """An open link to devices that speak unasked."""
+    """An open link to devices that speak unasked. Every device on it counts as up from the moment it is open."""
 
     def readings(self) -> AsyncIterator[Reading]:
-        """Readings as they come; ends only by `DeviceUnavailable`."""
+        """Readings as they come, each of one of the driver's groups; ends only by `DeviceUnavailable`. Called once.
+
+        A reading need not carry every point of its group: an index whose value is None and which is missing from
+        `quality` has not changed. What came but could not be understood is a bad reading, not an exception. A driver
+        that knows how long a device may be silent raises `DeviceUnavailable` when it was silent for longer.
+        """
         ...
 
 
 @runtime_checkable
 class WritableSession(Protocol):
-    """A session that can write."""
+    """A session that can write. Never called while a `read` is going on; may be called while `readings` waits."""
 
-    async def write(self, point: Point, value: Value) -> None:
-        """Write `value` in the point's own unit. Raises as `Session.read` does."""
+    async def write(self, group: PointGroup, point: Point, value: Value) -> Value:
+        """Write `value`, in the point's own unit, to a point of `group`; returns what the device holds afterwards.
+
+        That is read back where the device can be asked, else it is what the device has confirmed. Raises as
+        `Session.read` does, and ValueError, in words for the person who sent it, for a value that this point cannot
+        take; then nothing was written.
+        """
         ...
 
 
@@ -100,12 +115,15 @@ class Driver(Protocol):
         """Every poll group of every device on the link."""
         ...
 
-    def connect(self) -> AbstractAsyncContextManager[Session]:
-        """Open the link. Raises `DeviceUnavailable` on entering when that fails within the timeout."""
+    def connect(self) -> AbstractAsyncContextManager[Session | StreamSession]:
+        """Open the link and make it ready: logged in, subscribed, started. Leaving it closes what was opened.
+
+        Raises `DeviceUnavailable` on entering when that fails within the timeout.
+        """
         ...
 
     def plan(self) -> Sequence[PlannedRequest]:
-        """The requests that reading every group once will put on the wire, in order. Does no I/O."""
+        """What reading every group once, or subscribing to it, will put on the wire, in order. Does no I/O."""
         ...
 
 
@@ -119,9 +137,12 @@ class Family(Protocol):
         """Devices for which this returns the same text share one link, and one driver."""
         ...
 
-    def driver(self, devices: Sequence[DeviceSettings]) -> Driver:
+    def driver(self, devices: Sequence[DeviceSettings], *, state_folder: Path) -> Driver:
         """The driver of one link with these devices, which all have the same `link`.
 
-        Raises ValueError, in words for the person who wrote the config, when they cannot share it.
+        `state_folder` is where a driver may keep what must outlive the process (keys, certificates), in a folder with
+        the name of the family; it exists once the driver connects.
+
+        Raises ValueError, in words for the person who wrote the config, when the devices cannot share the link.
         """
         ...

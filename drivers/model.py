@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
 
-Value = bool | int | float | str | None
-"""One point's value. `None` means "no value here": the point is bad, or it is not part of this reading."""
+Value = bool | int | float | Decimal | str | None
+"""One point's value. `None` means "no value here": the point is bad, or it is not part of this reading.
+
+A `Decimal` is a number with the digits that a display showed: 12.340 stays 12.340, in the buffer and in the payload.
+"""
 
 
 class Level(StrEnum):
@@ -35,6 +39,9 @@ class Reason(StrEnum):
     DEVICE_ERROR = "device-error"
     OUT_OF_RANGE = "out-of-range"
     NOT_A_NUMBER = "not-a-number"
+    OVERLOAD = "overload"
+    UNDERLOAD = "underload"
+    IN_MOTION = "in-motion"
     DRIVER_FAULT = "driver-fault"
 
 
@@ -88,11 +95,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointGroup:
-    """The points of one device that share a period. Compared by identity, so it is a cheap dictionary key."""
+    """The points of one device that share a period. Compared by identity, so it is a cheap dictionary key.
+
+    `period_s` is 0 for a device that speaks unasked. `events`: each reading is an occurrence of its own (a tag was
+    seen), not the state of the device; it is neither left out for being equal to the one before nor ever repeated.
+    """
 
     device: str
     period_s: float
     points: tuple[Point, ...]
+    events: bool = False
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +112,7 @@ class PointGroup:
         object.__setattr__(self, "names", tuple(intern(point.name) for point in self.points))
 
     def __str__(self) -> str:
-        return f"{self.device} every {self.period_s:g} s"
+        return f"{self.device} every {self.period_s:g} s" if self.period_s else self.device
 
 
 ALL_GOOD: Mapping[int, Quality] = MappingProxyType({})

@@ -128,8 +128,9 @@ async def run(
 class _Acquisition:
     """The links that are being read; which ones may change while they are."""
 
-    def __init__(self, group: asyncio.TaskGroup, *, buffer: Buffer, health: Health) -> None:
+    def __init__(self, group: asyncio.TaskGroup, *, buffer: Buffer, health: Health, state_folder: Path) -> None:
         self._buffer = buffer
+        self._state_folder = state_folder
         self._health = health
         self._tasks = TaskSet(group, self._read)
         self._staggers: dict[str, float] = {}
@@ -156,14 +157,18 @@ class _Acquisition:
         for device in link.devices:
             self._health.devices[device.name].last.clear()
         await Link(
-            link.open_driver(), link.devices, sink=self._buffer, health=self._health.devices, staggers=self._staggers
+            link.open_driver(state_folder=self._state_folder),
+            link.devices,
+            sink=self._buffer,
+            health=self._health.devices,
+            staggers=self._staggers,
         ).run()
 
 
 @asynccontextmanager
 async def _acquiring(settings: Settings, *, buffer: Buffer, health: Health) -> AsyncIterator[_Acquisition]:
     async with asyncio.TaskGroup() as group:
-        acquisition = _Acquisition(group, buffer=buffer, health=health)
+        acquisition = _Acquisition(group, buffer=buffer, health=health, state_folder=settings.state_folder)
         await acquisition.update(settings.devices)
         try:
             yield acquisition

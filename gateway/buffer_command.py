@@ -12,6 +12,7 @@ import orjson
 
 from gateway.buffer import BufferUnavailable, inspect
 from gateway.config import Settings
+from gateway.decimals import number
 
 
 def print_buffer(what: str, settings: Settings, *, destination: str | None, count: int) -> None:
@@ -61,7 +62,7 @@ def _print_status(status: inspect.BufferStatus, *, max_bytes: int) -> None:
 
 def _print_lines(objects: Iterable[dict[str, object]]) -> None:
     for found in objects:
-        print(orjson.dumps(found).decode())
+        print(orjson.dumps(found, default=number).decode())
 
 
 def _utc(wall_ns: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from drivers import registry
 from drivers.contract import Driver
@@ -18,9 +19,9 @@ class LinkSettings:
     link: str
     devices: tuple[DeviceSettings, ...]
 
-    def open_driver(self) -> Driver:
+    def open_driver(self, *, state_folder: Path) -> Driver:
         """The driver of this link; does no I/O."""
-        return registry.family(self.driver).driver(self.devices)
+        return registry.family(self.driver).driver(self.devices, state_folder=state_folder)
 
 
 def links(devices: Sequence[DeviceSettings]) -> tuple[LinkSettings, ...]:

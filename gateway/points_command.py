@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from drivers.settings import DeviceSettings
 from gateway.links import links
@@ -12,7 +13,7 @@ def print_plan(devices: Sequence[DeviceSettings]) -> None:
     """One line per request, and below it one line per point that the request fetches."""
     for link in links(devices):
         print(link.link)
-        for request in link.open_driver().plan():
+        for request in link.open_driver(state_folder=Path()).plan():
             print(f"  {request.device} every {request.period_s:g} s: {request.request}")
             width = max(len(point.name) for point in request.points)
             for point, address in zip(request.points, request.addresses, strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from math import inf
+
 from drivers.model import PointGroup, Quality, Reading, Value
 from drivers.settings import Report
 
@@ -9,27 +12,54 @@ _ROUNDING = 1 + 1e-9
 """1.01 - 1.00 is a little more than 0.01 in binary; a move of exactly the deadband must not count as more."""
 
 
+def merged(state: Reading | None, part: Reading) -> Reading:
+    """The complete state after `part`, in which a value that is None and has no quality has not changed."""
+    if state is None or None not in part.values:
+        return part
+    values = list(part.values)
+    quality = dict(part.quality)
+    for index, value in enumerate(part.values):
+        if value is None and index not in part.quality:
+            values[index] = state.values[index]
+            if index in state.quality:
+                quality[index] = state.quality[index]
+    return Reading(part.group, part.observed_at_ns, tuple(values), quality)
+
+
 class Reporter:
     """The filter of one group. It remembers what was last reported of each point.
 
     A point is reported when it moved by more than its deadband since it was last *reported* (so a slow drift does not
-    escape), when its quality changed, and, with all of its group, at least every `heartbeat_s`.
+    escape), when its quality changed, and, with all of its group, at least every `heartbeat_s`. A group of events is
+    not filtered at all.
     """
 
     def __init__(self, group: PointGroup, *, report: Report, heartbeat_s: float) -> None:
-        self._every_read = report is Report.EVERY_READ
+        self._keeps_all = report is Report.EVERY_READ or group.events
         self._heartbeat_s = heartbeat_s
         self._thresholds = tuple(point.deadband * _ROUNDING for point in group.points)
         self._values: list[Value] = [None] * len(group.points)
         self._quality: dict[int, Quality] = {}
-        self._all_reported_s: float | None = None
+        self.all_due_s = -inf
+        """When, in monotonic seconds, the whole group is to be reported, changed or not. Kept for filtered groups."""
 
     def reportable(self, reading: Reading, *, now_s: float) -> Reading | None:
         """What of `reading` to keep: the reading itself, a sparser one, or None. `now_s` is monotonic."""
-        if self._every_read:
-            return reading
-        if self._all_reported_s is None or now_s - self._all_reported_s >= self._heartbeat_s:
-            self._all_reported_s = now_s
+        return reading if self._keeps_all else self._filtered(reading, now_s)
+
+    def reportable_part(self, part: Reading, state: Reading, *, now_s: float) -> Reading | None:
+        """The same for a reading that came unasked and left out what has not changed; `state` is `merged` with it.
+
+        The whole state is reported at every heartbeat, also where everything that comes is kept.
+        """
+        if part.group.events:
+            return part
+        kept = self._filtered(state, now_s)
+        return part if self._keeps_all and kept is not state else kept
+
+    def _filtered(self, reading: Reading, now_s: float) -> Reading | None:
+        if now_s >= self.all_due_s:
+            self.all_due_s = now_s + self._heartbeat_s
             self._values = list(reading.values)
             self._quality = dict(reading.quality)
             return reading
@@ -68,4 +98,6 @@ class Reporter:
 def _moved(value: Value, reported: Value, threshold: float) -> bool:
     if isinstance(value, int | float) and isinstance(reported, int | float):
         return abs(value - reported) > threshold
+    if isinstance(value, int | float | Decimal) and isinstance(reported, int | float | Decimal):
+        return abs(float(value) - float(reported)) > threshold
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from drivers.contract import Driver, PlannedRequest, Session
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, parse_endpoint
@@ -23,7 +24,7 @@ class ModbusFamily:
         """The TCP socket or the serial line, without unit and line settings."""
         return parse_endpoint(device.url).link
 
-    def driver(self, devices: Sequence[DeviceSettings]) -> Driver:
+    def driver(self, devices: Sequence[DeviceSettings], *, state_folder: Path) -> Driver:  # noqa: ARG002
         """Raises ValueError when devices on one serial line disagree about its settings."""
         return ModbusDriver([device for device in devices if isinstance(device, ModbusDeviceSettings)])
 

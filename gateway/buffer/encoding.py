@@ -2,7 +2,9 @@
 
 body      array `[1.42,true,null]` aligned with the group's points, or, when more than half of the points have no value
           (report by exception), an object `{"3":1.42}` keyed by the index of the point. `null` and a missing key both
-          mean "no value here". `json_each(body)` therefore yields (index, value) for both.
+          mean "no value here". `json_each(body)` therefore yields (index, value) for both. A body that begins with a
+          space, which JSON allows, has numbers whose digits count: those with a point or an exponent are decimals
+          (`Decimal`), so that 12.340 comes back as 12.340. Only readings that hold a decimal are written so.
 quality   NULL when everything is good, else an object `{"3":"bad:timeout"}` of what is not good, or a bare string
           `"bad:timeout"` when every point of the group has this one quality.
 points    array of `{"name":"speed","unit":"m/s"}`.
@@ -11,28 +13,40 @@ ranges    array of `[first, last]`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from decimal import Decimal
 
 import orjson
 
 from drivers.model import ALL_GOOD, Point, PointGroup, Quality, Reading, Value
 from gateway.buffer.ranges import Ranges
+from gateway.decimals import number
+
+_DECIMALS = b" "
 
 
 def encode_reading(reading: Reading) -> tuple[str, str | None]:
     """`(body, quality)` of a row. Raises `orjson.JSONEncodeError` for a value that JSON cannot hold."""
-    body = orjson.dumps(reading.values)
+    try:
+        body = orjson.dumps(reading.values)
+    except orjson.JSONEncodeError:
+        if not any(isinstance(value, Decimal) for value in reading.values):
+            raise
+        body = _DECIMALS + orjson.dumps(reading.values, default=number)
     if b"null" in body:  # cheaper than comparing every value with None; a string that says "null" only costs the count
         values = reading.values
         if values.count(None) * 2 > len(values):
-            body = orjson.dumps({str(index): value for index, value in enumerate(values) if value is not None})
+            mark = _DECIMALS if body.startswith(_DECIMALS) else b""
+            present = {str(index): value for index, value in enumerate(values) if value is not None}
+            body = mark + orjson.dumps(present, default=number)
     return body.decode(), _encode_quality(reading.quality, len(reading.values)) if reading.quality else None
 
 
 def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality: str | None) -> Reading:
     """The inverse of `encode_reading`. Raises ValueError when the row does not fit the group."""
     size = len(group.points)
-    decoded = orjson.loads(body)
+    decoded = json.loads(body, parse_float=Decimal) if body.startswith(_DECIMALS.decode()) else orjson.loads(body)
     if isinstance(decoded, dict):
         sparse: list[Value] = [None] * size
         for index, value in decoded.items():

@@ -117,7 +117,7 @@ def _shared_links(devices: Sequence[DeviceSettings], source: Source) -> list[Pro
     found = []
     for link in links(devices):
         try:
-            link.open_driver()
+            link.open_driver(state_folder=Path())
         except ValueError as error:
             found.append(problem(source.place(("devices", indices[link.devices[-1].name], "url")), str(error)))
     return found

@@ -100,6 +100,11 @@ class Settings(DocumentedModel):
     http: HttpSettings = HttpSettings()
     devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=1)]
 
+    @property
+    def state_folder(self) -> Path:
+        """Where drivers keep what must outlive the process: the folder of the buffer."""
+        return self.buffer.path.parent
+
 
 class Document(Settings):
     """A config file as it is written: with `defaults:`, and with devices that their families have yet to validate."""

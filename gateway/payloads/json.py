@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 
 from drivers.model import Reading
+from gateway.decimals import number
 
 
 class Stored(Protocol):
@@ -53,9 +54,9 @@ class JsonPayload:
             topic = self._topic.format(site=self._site, gateway=self._gateway, device=device)
             self._topics[device] = topic
         if self._in_array:
-            return topic, orjson.dumps([self._object(item, historical=historical) for item in stored])
+            return topic, orjson.dumps([self._object(item, historical=historical) for item in stored], default=number)
         (item,) = stored
-        return topic, orjson.dumps(self._object(item, historical=historical))
+        return topic, orjson.dumps(self._object(item, historical=historical), default=number)
 
     def status(self, *, online: bool) -> tuple[str, bytes]:
         """The retained message that says whether this gateway is connected, as (topic, payload).

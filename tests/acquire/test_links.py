@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ class _Family:
     def link(self, device: DeviceSettings) -> str:
         return device.url.partition("?")[0]
 
-    def driver(self, devices: Sequence[DeviceSettings]) -> Driver:
+    def driver(self, devices: Sequence[DeviceSettings], *, state_folder: Path) -> Driver:
         raise NotImplementedError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -72,3 +73,10 @@ def test_negative_zero_keeps_its_sign() -> None:
     (value,) = decode_reading(_group(1), 0, body=body, quality=quality).values
     assert isinstance(value, float)
     assert math.copysign(1, value) == -1
+
+
+def test_a_decimal_keeps_its_digits() -> None:
+    scale = PointGroup("weigh-1", 0.0, (Point("weight", "kg"), Point("stable")))
+    body, quality = encode_reading(Reading(scale, 7, (Decimal("12.340"), True)))
+    assert body.strip() == "[12.340,true]"
+    assert str(decode_reading(scale, 7, body=body, quality=quality).values[0]) == "12.340"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from drivers.contract import DeviceUnavailable, Driver, Family
 from tests.plugins.documents import REPOSITORY, Document
 
 
-async def test_the_driver_of_the_guide_reads_a_device() -> None:
+async def test_the_driver_of_the_guide_reads_a_device(tmp_path: Path) -> None:
     family = _family(Document(REPOSITORY / "docs" / "drivers.md").blocks("python")[0])
     server = await asyncio.start_server(_answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -23,7 +24,7 @@ async def test_the_driver_of_the_guide_reads_a_device() -> None:
             "points": [{"name": "load", "unit": "kg"}, {"name": "colour"}],
         }
     )
-    driver: Driver = family.driver([settings])
+    driver: Driver = family.driver([settings], state_folder=tmp_path)
     assert [request.request for request in driver.plan()] == ["load", "colour"]
     async with server:
         async with driver.connect() as session:

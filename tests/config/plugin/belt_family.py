@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -40,7 +41,7 @@ class BeltFamily:
     def link(self, device: DeviceSettings) -> str:
         return device.url
 
-    def driver(self, devices: Sequence[DeviceSettings]) -> None:
+    def driver(self, devices: Sequence[DeviceSettings], *, state_folder: Path) -> None:
         lanes = {device.lanes for device in devices if isinstance(device, BeltSettings)}
         if len(lanes) > 1:
             raise ValueError(f"the devices on {devices[0].url} disagree about its lanes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_tcp_link_has_its_default_port_and_no_capitals() -> None:
 def test_devices_that_disagree_about_their_serial_line_are_an_error() -> None:
     devices = [device(url="rtu:///dev/ttyUSB0?baudrate=9600"), device(name="b", url="rtu:///dev/ttyUSB0?parity=N")]
     with pytest.raises(ValueError, match=r'"infeed" has /dev/ttyUSB0 at 9600 8E1 and "b" at 19200 8N1; all units'):
-        FAMILY.driver(devices)
+        FAMILY.driver(devices, state_folder=Path())
 
 
 def test_the_plan_shows_each_request_with_its_points() -> None:
@@ -168,7 +169,8 @@ def test_the_plan_shows_each_request_with_its_points() -> None:
                     {"name": "current", "address": "input:4", "type": "float32", "period": "250ms"},
                 ],
             )
-        ]
+        ],
+        state_folder=Path(),
     )
     assert [(p.period_s, p.request, p.addresses) for p in driver.plan()] == [
         (1.0, "unit 7 FC1 coil 0 (1 bit)", ("coil:0",)),

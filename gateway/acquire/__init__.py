@@ -1,0 +1,25 @@
+"""Acquisition: one supervisor per link connects, reads what is due or listens, and appends to the buffer.
+
+The supervisor holds all policy, the driver none. The type of an error is the decision:
+
+- `DeviceUnavailable`: leave the session, every point of the link goes bad once, back off, connect again.
+- `BadResponse`: this reading is bad. A device that does not answer at all, or `FAILURES_IN_A_ROW` times wrongly, trips
+  its breaker: its points go bad once and it is probed ever more rarely, so on a shared line it costs the others one
+  timeout per probe. When every device of a link is in that state, the link itself is suspect and is connected anew.
+- anything else is a bug: it faults that one device (that one link, when devices speak unasked), with a traceback in the
+  log, and nothing else.
+
+Devices that speak unasked are up while their link is. What they say is merged into their state, and the state is
+reported whole at every heartbeat also when they say nothing; events are passed on as they come.
+
+A session is used by one task at a time: what people ask to write is carried out between two reads.
+
+Acquisition never waits for the network beyond its own link: `Buffer.append` returns at once.
+"""
+
+from __future__ import annotations
+
+from gateway.acquire.device import Sink
+from gateway.acquire.link import Clocks, Link
+
+__all__ = ["Clocks", "Link", "Sink"]
