@@ -15,6 +15,7 @@ also write is a `WritableSession`.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -144,5 +145,20 @@ class Family(Protocol):
         the name of the family; it exists once the driver connects.
 
         Raises ValueError, in words for the person who wrote the config, when the devices cannot share the link.
+        """
+        ...
+
+
+class ToolModule(Protocol):
+    """A module with a command for people: `drivers.registry.TOOLS` names it."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what the command takes."""
+        ...
+
+    def run(self, options: Namespace) -> int:
+        """Do it, print what a person wants to see, return the exit code: 0, or 69 when a device did not answer.
+
+        Raises `DriverError` where that says it all; the command line prints it and returns 69. May run an event loop.
         """
         ...

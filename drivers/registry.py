@@ -1,22 +1,45 @@
 """Driver families by name. A family is imported when a config first names it, never before.
 
+The commands that families bring for the people who commission devices (`hub-gateway probe modbus`) are listed here for
+the same reason: their modules are imported when somebody types them.
+
 Third parties add a family with an entry point in the group `hub_gateway.drivers` whose object satisfies
 `drivers.contract.Family`. A built-in name cannot be taken over.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drivers.contract import Family
+    from drivers.contract import Family, ToolModule
 
 ENTRY_POINT_GROUP = "hub_gateway.drivers"
 
 _BUILT_IN = {"modbus": "drivers.modbus"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A command of a family: `hub-gateway <words> …`."""
+
+    words: tuple[str, ...]
+    """One or two; tools that share the first word are shown together."""
+    text: str
+    """What it does, for the list of commands."""
+    module: str
+
+    def load(self) -> ToolModule:
+        """The module that parses its arguments and runs it."""
+        found: ToolModule = import_module(self.module)
+        return found
+
+
+TOOLS: tuple[Tool, ...] = ()
 
 
 class UnknownDriver(LookupError):

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from drivers import registry
 from gateway.logs import LogFormat, start_logging
 
 if TYPE_CHECKING:
@@ -147,14 +148,16 @@ def _load(path: Path) -> Settings | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hub-gateway", description="Edge gateway for logistics hubs.")
     parser.add_argument("--version", action="version", version=f"hub-gateway {version('hub-gateway')}")
-    logging = argparse.ArgumentParser(add_help=False)
+    logging = _LateParser(add_help=False)
     logging.add_argument(
         "--log-format", choices=[one.value for one in LogFormat], help="default: text, with priorities for the journal"
     )
     logging.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
-    config = argparse.ArgumentParser(add_help=False)
+    config = _LateParser(add_help=False)
     config.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the config file (YAML)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_LateParser)
+
+    _add_tools(commands, parents=[logging])
 
     def add(
         name: str, command: Callable[[argparse.Namespace], Exit], text: str, *, with_config: bool = True
@@ -185,6 +188,56 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--dir", type=Path, metavar="DIR", help="keep buffer and logs here (default: a new folder)")
     return parser
+
+
+class _LateParser(argparse.ArgumentParser):
+    """A parser that learns what its command takes when the command is typed, so that nothing else is imported."""
+
+    learn: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, *arguments: Any, **keywords: Any) -> Any:
+        if self.learn is not None:
+            learn, self.learn = self.learn, None
+            learn(self)
+        return super().parse_known_args(*arguments, **keywords)
+
+
+def _add_tools(
+    commands: argparse._SubParsersAction[_LateParser],
+    *,
+    parents: list[_LateParser],
+) -> None:
+    """The commands that driver families bring."""
+    groups: dict[str, argparse._SubParsersAction[_LateParser]] = {}
+    for tool in registry.TOOLS:
+        within = commands
+        if len(tool.words) > 1:
+            first = tool.words[0]
+            if first not in groups:
+                texts = "; ".join(other.text for other in registry.TOOLS if other.words[0] == first)
+                group = commands.add_parser(first, help=texts)
+                groups[first] = group.add_subparsers(required=True, metavar="WHAT", parser_class=_LateParser)
+            within = groups[first]
+        parser = within.add_parser(tool.words[-1], parents=parents, help=tool.text, description=tool.text)
+        parser.learn = _arguments_of(tool)
+        parser.set_defaults(command=_run_tool, tool=tool)
+
+
+def _arguments_of(tool: registry.Tool) -> Callable[[argparse.ArgumentParser], None]:
+    return lambda parser: tool.load().add_arguments(parser)
+
+
+def _run_tool(parsed: argparse.Namespace) -> Exit:
+    from drivers.contract import DriverError
+
+    tool: registry.Tool = parsed.tool
+    try:
+        return Exit(tool.load().run(parsed))
+    except DriverError as error:
+        print(f"hub-gateway {' '.join(tool.words)}: {error}", file=sys.stderr)
+        return Exit.UNAVAILABLE
+    except KeyboardInterrupt:
+        return Exit.OK
 
 
 def _duration(text: str) -> float:
