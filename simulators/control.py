@@ -2,14 +2,14 @@
 
 | request        | body, for example                                                  | answer                    |
 |----------------|--------------------------------------------------------------------|---------------------------|
-| `GET /`        |                                                                    | endpoints, units, faults  |
+| `GET /`        |                                                                    | endpoints and their faults |
 | `POST /faults` | `{"endpoint": "serial-1", "unit": 2, "fault": "hang", "for_s": 5}` | that endpoint as in `/`   |
 | `GET /twin`    |                                                                    | ground truth              |
 | `POST /twin`   | `{"conveyor": "infeed", "jam": true, "clear_after_s": 10}`         | that conveyor as in `/twin` |
 
-A fault is for an endpoint, one `unit` of it, or a `device` by name wherever it is. `fault: slow` needs `delay_ms`,
-`fault: exception` needs `code`. A conveyor also takes `run` and `speed_mm_s`. What cannot be done is answered with 400
-and `{"error": …}`.
+A fault (`simulators.faults`) is for an endpoint, one `unit` of it, or a `device` by name wherever it is. `fault: slow`
+needs `delay_ms`, `fault: exception` needs `code`, `fault: wrong-clock` needs `offset_s`. A conveyor also takes `run`
+and `speed_mm_s`. What cannot be done is answered with 400 and `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class FaultCommand(_Command):
     device: str | None = None
     for_s: Positive | None = None
     delay_ms: Annotated[float, Field(gt=0, le=600_000)] | None = None
-    code: Annotated[int, Field(ge=1, le=255)] | None = None
+    code: Annotated[int, Field(ge=1, le=65535)] | None = None
+    offset_s: Annotated[float, Field(ge=-1e10, le=1e10)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -59,6 +60,8 @@ class FaultCommand(_Command):
             raise ValueError('"delay_ms" goes with "fault": "slow", and only with that')
         if (self.code is not None) != (self.fault is FaultKind.EXCEPTION):
             raise ValueError('"code" goes with "fault": "exception", and only with that')
+        if (self.offset_s is not None) != (self.fault is FaultKind.WRONG_CLOCK):
+            raise ValueError('"offset_s" goes with "fault": "wrong-clock", and only with that')
         if self.for_s is not None and self.fault is FaultKind.NONE:
             raise ValueError('"for_s" does not go with "fault": "none"')
         return self
@@ -110,7 +113,12 @@ def _application(endpoints: Mapping[str, Endpoint], twin: Hub | None) -> web.App
     async def impose(request: web.Request) -> web.Response:
         command = await _read(request, FaultCommand)
         endpoint, unit = _target(command, endpoints)
-        fault = Fault(command.fault, delay_s=(command.delay_ms or 0.0) / 1000, code=command.code or 0)
+        fault = Fault(
+            command.fault,
+            delay_s=(command.delay_ms or 0.0) / 1000,
+            code=command.code or 0,
+            offset_s=command.offset_s or 0.0,
+        )
         try:
             await endpoint.impose(fault, unit=unit, for_s=command.for_s)
         except FaultError as error:
@@ -180,7 +188,9 @@ def _show_endpoint(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "url": endpoint.url,
         "kind": endpoint.kind,
-        "units": {str(unit): device.name for unit, device in endpoint.units.items()},
+        "machines": list(endpoint.machines),
+        "units": {str(unit): machine for unit, machine in endpoint.units.items()},
+        "possible_faults": [kind for kind in FaultKind if kind in endpoint.possible_faults],
         "faults": {"all" if unit is None else str(unit): fault.kind for unit, fault in endpoint.faults().items()},
     }
 
@@ -204,19 +214,20 @@ def _target(command: FaultCommand, endpoints: Mapping[str, Endpoint]) -> tuple[E
     among = endpoints.values() if command.endpoint is None else (endpoints[command.endpoint],)
     if command.endpoint is not None and command.device is None:
         return endpoints[command.endpoint], command.unit
-    found = [
-        (endpoint, unit)
-        for endpoint in among
-        for unit, device in endpoint.units.items()
-        if device.name == command.device
-    ]
+    found: list[tuple[Endpoint, int | None]] = []
+    for endpoint in among:
+        units = [unit for unit, machine in endpoint.units.items() if machine == command.device]
+        if units:
+            found += [(endpoint, unit) for unit in units]
+        elif command.device in endpoint.machines:
+            found.append((endpoint, None))
     if not found:
         _refuse(f'there is no device "{command.device}" on {", ".join(endpoint.name for endpoint in among)}')
     if len(found) > 1:
-        places = ", ".join(f"{endpoint.name} unit {unit}" for endpoint, unit in found)
+        places = ", ".join(f"{endpoint.name}{'' if unit is None else f' unit {unit}'}" for endpoint, unit in found)
         _refuse(f'device "{command.device}" is at {places}; name the endpoint too')
     endpoint, unit = found[0]
-    return endpoint, None if len(endpoint.units) == 1 else unit
+    return endpoint, None if len(endpoint.machines) == 1 else unit
 
 
 async def _read(request: web.Request, model: type[CommandT]) -> CommandT:

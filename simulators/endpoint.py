@@ -1,44 +1,44 @@
-"""An address at which units answer, and the faults that are on there now. Sockets and lines are its subclasses."""
+"""An address at which machines answer, and the faults that are on there now. Dialects and sockets are its subclasses.
+
+Endpoint                          faults and their ends
+  listener.ListeningEndpoint      a TCP socket with many clients
+  terminal.TerminalEndpoint       a pseudo-terminal at the pace of a wire
+"""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from random import Random
 from typing import ClassVar
 
-from simulators.faults import CONNECTION_FAULTS, Answer, Fault, FaultError, FaultKind, spoil
-from simulators.modbus import RegisterTable, respond
+from simulators.faults import CONNECTION_FAULTS, Fault, FaultError, FaultKind
+
+_NO_FAULT = Fault()
 
 
 class EndpointError(Exception):
     """The endpoint's socket or line cannot be had; the message says why."""
 
 
-def _nothing() -> None:
-    """A unit that forgets nothing when it is restarted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A device behind one unit id. `power_cycle` makes it forget what a real one forgets."""
-
-    name: str
-    table: RegisterTable
-    power_cycle: Callable[[], None] = _nothing
-
-
 class Endpoint(ABC):
-    """`open`, then any number of `impose`, then `close`. All of it on one event loop."""
+    """`open`, then any number of `impose`, then `close`. All of it on one event loop.
+
+    A subclass whose machines have unit ids overrides `units`.
+    """
 
     kind: ClassVar[str]
     possible_faults: ClassVar[frozenset[FaultKind]]
+    """Has `REFUSE` or `HANG`: that is what a machine does while it restarts."""
 
-    def __init__(self, name: str, units: Mapping[int, Unit], *, random: Random) -> None:
+    highest_code: ClassVar[int] = 255
+    """The largest `code` of an `EXCEPTION` that the dialect can carry."""
+
+    def __init__(self, name: str, machines: Sequence[str], *, random: Random) -> None:
+        """`machines` are the names of those that answer here; `random` makes what is random in faults."""
         self.name = name
-        self.units = dict(units)
+        self.machines = tuple(machines)
         self._random = random
         self._faults: dict[int | None, Fault] = {}
         self._expiries: dict[int | None, asyncio.Task[None]] = {}
@@ -47,7 +47,12 @@ class Endpoint(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where a client finds it. Only while open."""
+        """Where a client finds it, in the form that the gateway's config takes. Only while open."""
+
+    @property
+    def units(self) -> dict[int, str]:
+        """Unit id → machine, where machines have one."""
+        return {}
 
     async def open(self, group: asyncio.TaskGroup) -> None:
         """Answer from now on. `group` runs what waits for a fault to expire. Raises `EndpointError`."""
@@ -65,17 +70,20 @@ class Endpoint(ABC):
         """What is on now, by unit; None is the whole endpoint."""
         return dict(self._faults)
 
+    def fault(self, unit: int | None = None) -> Fault:
+        """What a client of `unit` (or of an endpoint without units) meets now."""
+        return self._faults.get(unit) or self._faults.get(None, _NO_FAULT)
+
     async def impose(self, fault: Fault, *, unit: int | None = None, for_s: float | None = None) -> None:
         """Put `fault` in place of the one before it on the endpoint or on one unit, for ever or for `for_s`.
 
-        A restart is over at once; with `for_s` the device then stays away for so long. Raises `FaultError`.
+        A restart is over at once; with `for_s` the machine then stays away for so long. Raises `FaultError`.
         """
         self._check(fault, unit)
         if (expiry := self._expiries.pop(unit, None)) is not None:
             expiry.cancel()
         if fault.kind is FaultKind.RESTART:
-            for restarted in self.units.values() if unit is None else (self.units[unit],):
-                restarted.power_cycle()
+            self.power_cycle(unit)
             if unit is None:
                 self._drop_clients()
             fault = Fault(self._away(unit) if for_s is not None else FaultKind.NONE)
@@ -86,42 +94,48 @@ class Endpoint(ABC):
                 self._lift_after(unit, for_s), name=f"fault on {self.name} expires"
             )
 
-    def answer(self, unit: int, pdu: bytes, frame: Callable[[int, bytes], bytes]) -> Answer:
-        """What a client gets for `pdu`, which asks a unit of this endpoint; no bytes means no answer."""
-        fault = self._faults.get(unit) or self._faults.get(None)
-        if fault is None:
-            return Answer(frame(unit, respond(self.units[unit].table, pdu)))
-        if fault.kind in {FaultKind.HANG, FaultKind.RESET, FaultKind.EXCEPTION}:
-            response = bytes((pdu[0],))  # the device does not act on what it does not answer properly
-        else:
-            response = respond(self.units[unit].table, pdu)
-        return spoil(fault, unit, response, frame=frame, random=self._random)
+    @abstractmethod
+    def power_cycle(self, unit: int | None = None) -> None:
+        """Make the machines here, or the one of `unit`, forget what real ones forget without power."""
 
     @abstractmethod
-    async def _start(self) -> None: ...
+    async def _start(self) -> None:
+        """Answer from now on. Raises `EndpointError`."""
 
     @abstractmethod
-    async def _stop(self) -> None: ...
+    async def _stop(self) -> None:
+        """Free everything; also after a `_start` that failed. Clients are gone afterwards."""
 
     @abstractmethod
-    def _drop_clients(self) -> None: ...
+    def _drop_clients(self) -> None:
+        """Reset every connection, as a machine does that has forgotten them."""
 
     @abstractmethod
     async def _changed(self, fault: Fault) -> None:
-        """The whole endpoint has `fault` now."""
+        """The whole endpoint has `fault` now, which may be `none`."""
 
     def _away(self, unit: int | None) -> FaultKind:
-        """How a device looks that is still booting."""
+        """How a machine looks that is still booting."""
         possible = unit is None and FaultKind.REFUSE in self.possible_faults
         return FaultKind.REFUSE if possible else FaultKind.HANG
 
     def _check(self, fault: Fault, unit: int | None) -> None:
         if fault.kind not in self.possible_faults:
-            raise FaultError(f'"{fault.kind}" is not possible on "{self.name}", which is {self.kind}')
-        if unit is not None and unit not in self.units:
-            known = ", ".join(map(str, sorted(self.units)))
-            raise FaultError(f'there is no unit {unit} on "{self.name}"; it has {known}')
-        if unit is not None and fault.kind in CONNECTION_FAULTS:
+            possible = ", ".join(kind for kind in FaultKind if kind in self.possible_faults)
+            raise FaultError(
+                f'"{fault.kind}" is not possible on "{self.name}", which is {self.kind}; it can: {possible}'
+            )
+        if fault.code > self.highest_code:
+            raise FaultError(f'code {fault.code} is not possible on "{self.name}": 1 to {self.highest_code}')
+        if unit is None:
+            return
+        if not self.units:
+            raise FaultError(f'"{self.name}" has no units; leave the unit out')
+        if unit not in self.units:
+            raise FaultError(
+                f'there is no unit {unit} on "{self.name}"; it has {", ".join(map(str, sorted(self.units)))}'
+            )
+        if fault.kind in CONNECTION_FAULTS:
             raise FaultError(f'"{fault.kind}" concerns the connection, not a unit; leave the unit out')
 
     async def _replace(self, fault: Fault, unit: int | None) -> None:
@@ -135,4 +149,4 @@ class Endpoint(ABC):
     async def _lift_after(self, unit: int | None, for_s: float) -> None:
         await asyncio.sleep(for_s)
         del self._expiries[unit]
-        await self._replace(Fault(FaultKind.NONE), unit)
+        await self._replace(Fault(), unit)

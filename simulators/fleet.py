@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
-from simulators.endpoint import Endpoint, Unit
+from simulators.endpoint import Endpoint
 from simulators.layout import MAX_UNIT
 from simulators.modbus import Registers, RegisterTable
+from simulators.modbus_tcp import ModbusTcpEndpoint
+from simulators.modbus_units import Unit
 from simulators.running import keep_pace, serve
-from simulators.tcp import TcpEndpoint
 
 MAX_POINTS = 10_000
 DEVICE_STRIDE = 97
@@ -89,9 +90,9 @@ def _endpoints(spec: FleetSpec, tables: list[RegisterTable]) -> list[Endpoint]:
     names = [f"device-{number:03d}" for number in range(1, spec.devices + 1)]
     if spec.one_port:
         units = {number: Unit(name, table) for number, (name, table) in enumerate(zip(names, tables, strict=True), 1)}
-        return [TcpEndpoint("fleet", units, host=spec.host, port=spec.port, random=Random("fleet"))]
+        return [ModbusTcpEndpoint("fleet", units, host=spec.host, port=spec.port, random=Random("fleet"))]
     return [
-        TcpEndpoint(
+        ModbusTcpEndpoint(
             name,
             {1: Unit(name, table)},
             host=spec.host,

@@ -11,13 +11,14 @@ from random import Random
 from simulators.control import control_port
 from simulators.conveyor import Conveyor
 from simulators.conveyor_map import conveyor_table, show
-from simulators.endpoint import Endpoint, Unit
+from simulators.endpoint import Endpoint
 from simulators.hub import Hub
 from simulators.layout import EndpointSettings, Layout, ModbusTcpSettings, split_listen
 from simulators.machine import STEP_S
 from simulators.modbus import RegisterTable
-from simulators.rtu import RtuEndpoint
-from simulators.tcp import TcpEndpoint
+from simulators.modbus_rtu import ModbusRtuEndpoint
+from simulators.modbus_tcp import ModbusTcpEndpoint
+from simulators.modbus_units import Unit
 
 _FORGIVEN_S = 5.0
 """A machine that slept longer than this does not live through the time it has missed."""
@@ -56,7 +57,7 @@ async def simulate(layout: Layout, *, seed: int = 0, speed_factor: float = 1.0) 
         try:
             yield Running(
                 endpoints={endpoint.name: endpoint.url for endpoint in endpoints},
-                devices={unit.name: (point.url, number) for point in endpoints for number, unit in point.units.items()},
+                devices={machine: (point.url, unit) for point in endpoints for unit, machine in point.units.items()},
                 control_url=control_url,
                 twin=twin,
             )
@@ -108,8 +109,8 @@ def _endpoint(settings: EndpointSettings, twin: Hub, tables: Mapping[str, Regist
     random = Random(f"{seed} {settings.name}")
     if isinstance(settings, ModbusTcpSettings):
         host, port = split_listen(settings.listen)
-        return TcpEndpoint(settings.name, units, host=host, port=port, random=random)
-    return RtuEndpoint(settings.name, units, baudrate=settings.baudrate, random=random)
+        return ModbusTcpEndpoint(settings.name, units, host=host, port=port, random=random)
+    return ModbusRtuEndpoint(settings.name, units, baudrate=settings.baudrate, random=random)
 
 
 def _unit(conveyor: Conveyor, table: RegisterTable) -> Unit:

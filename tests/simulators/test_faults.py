@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from simulators.endpoint import Unit
-from simulators.faults import Fault, FaultKind, spoil
+from simulators.faults import Fault, FaultKind
 from simulators.framing import rtu_frame
 from simulators.modbus import Registers, RegisterTable
+from simulators.modbus_tcp import ModbusTcpEndpoint
+from simulators.modbus_units import Unit, spoil
 from simulators.running import Running
-from simulators.tcp import TcpEndpoint
 
 Address = Callable[[str], tuple[str, int]]
 Ask = Callable[..., Any]
@@ -170,6 +170,13 @@ async def test_wrong_unit_on_the_line_has_a_right_crc(post: Post, line: Line) ->
     assert answer == rtu_frame(2, LINE_ANSWER[1:-2])
 
 
+async def test_a_wrong_checksum_on_the_line_spoils_the_crc_only(post: Post, line: Line) -> None:
+    await impose(post, endpoint="line-1", fault="wrong-checksum")
+    answer = await line(LINE_REQUEST)
+    assert answer[:-2] == LINE_ANSWER[:-2]
+    assert answer != LINE_ANSWER
+
+
 async def test_slow_on_the_line_answers_late_and_right(post: Post, line: Line) -> None:
     await impose(post, endpoint="line-1", fault="slow", delay_ms=200)
     assert await line(LINE_REQUEST) == LINE_ANSWER
@@ -202,16 +209,16 @@ def test_wrong_length_is_a_frame_that_agrees_with_itself(response: str, spoilt: 
 
 async def test_a_client_that_never_reads_its_answers_is_not_served_without_end(until: Until) -> None:
     table = RegisterTable(holding=Registers([range(125)]))
-    endpoint = TcpEndpoint("flood", {1: Unit("flood", table)}, host="127.0.0.1", port=0, random=Random(1))
+    endpoint = ModbusTcpEndpoint("flood", {1: Unit("flood", table)}, host="127.0.0.1", port=0, random=Random(1))
     request = bytes.fromhex("0001 0000 0006 01 03 0000 007D")
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         await endpoint.open(group)
         host, port = endpoint.url.removeprefix("tcp://").split(":")
         _, writer = await asyncio.open_connection(host, int(port), limit=1024)
         writer.write(request * 300_000)  # 78 MB of answers
-        await until(lambda: bool(endpoint._clients))
-        (connection,) = endpoint._clients
-        await until(lambda: not connection._transport.is_reading())
-        assert connection._transport.get_write_buffer_size() < 10_000_000
+        await until(lambda: bool(endpoint.clients))
+        (connection,) = endpoint.clients
+        await until(lambda: not connection.transport.is_reading())
+        assert connection.transport.get_write_buffer_size() < 10_000_000
         writer.transport.abort()
         await endpoint.close()
