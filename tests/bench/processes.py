@@ -106,17 +106,19 @@ class Gateway:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@contextmanager
-def gateway(
-    folder: Path, *, urls: list[str], points: int, period: str, broker_port: int, replay: int = 20_000
-) -> Iterator[Gateway]:
-    """The daemon reading `points` registers of every URL each `period`, all of them reported."""
-    http_port = free_port()
+def modbus_devices(folder: Path, urls: list[str], *, points: int) -> str:
+    """The `devices:` of a config: one for each URL, with as many registers."""
     columns = ["name,address,type", *(f"p{n},holding:{n},uint16" for n in range(points))]
     (folder / "points.csv").write_text("\n".join(columns))
-    devices = "".join(
+    return "".join(
         f"  - {{name: d{n}, driver: modbus, url: '{url}', points_file: points.csv}}\n" for n, url in enumerate(urls)
     )
+
+
+@contextmanager
+def gateway(folder: Path, *, devices: str, period: str, broker_port: int, replay: int = 20_000) -> Iterator[Gateway]:
+    """The daemon with these `devices:`, reading each `period` and reporting all it reads."""
+    http_port = free_port()
     (folder / "hub.yaml").write_text(
         f"""
 gateway: {{site: bench, id: g1}}

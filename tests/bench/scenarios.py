@@ -11,7 +11,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 
-from tests.bench.processes import fleet, free_port, gateway, mosquitto
+from tests.bench.processes import fleet, free_port, gateway, modbus_devices, mosquitto
 
 ACKNOWLEDGED = "destination_acknowledged_readings_total"
 BACKLOG = "destination_backlog_readings"
@@ -23,9 +23,11 @@ def sustained(folder: Path, *, devices: int, points: int, period: str, seconds: 
     with (
         mosquitto(folder, port),
         fleet(devices=devices, points=points) as urls,
-        gateway(folder, urls=urls, points=points, period=period, broker_port=port) as running,
+        gateway(
+            folder, devices=modbus_devices(folder, urls, points=points), period=period, broker_port=port
+        ) as running,
     ):
-        _wait_until(lambda: running.metric(ACKNOWLEDGED) >= devices * 3)
+        wait_until(lambda: running.metric(ACKNOWLEDGED) >= devices * 3)
         names = ("values_total", ACKNOWLEDGED, "reads_missed_total", "buffer_dropped_readings_total", BACKLOG)
         before, cpu_s, started_s = running.metrics(*names), running.cpu_s, time.monotonic()
         time.sleep(seconds)
@@ -48,10 +50,10 @@ def typical(folder: Path, *, seconds: float) -> dict[str, float]:
     port = free_port()
     with mosquitto(folder, port), fleet(devices=50, points=20) as urls, _arrivals(port) as arrivals:
         started_s = time.time()
-        with gateway(folder, urls=urls, points=20, period="1s", broker_port=port) as running:
-            _wait_until(lambda: len(arrivals) > 0)
+        with gateway(folder, devices=modbus_devices(folder, urls, points=20), period="1s", broker_port=port) as running:
+            wait_until(lambda: len(arrivals) > 0)
             first_s = arrivals[0][0] - started_s
-            _wait_until(lambda: len(arrivals) >= 150)
+            wait_until(lambda: len(arrivals) >= 150)
             seen, cpu_s, measured_s = len(arrivals), running.cpu_s, time.monotonic()
             time.sleep(seconds)
             used_s, took_s = running.cpu_s - cpu_s, time.monotonic() - measured_s
@@ -70,16 +72,22 @@ def outage(folder: Path, *, devices: int, points: int, period: str, seconds: flo
     port = free_port()
     with (
         fleet(devices=devices, points=points) as urls,
-        gateway(folder, urls=urls, points=points, period=period, broker_port=port, replay=10**9) as running,
+        gateway(
+            folder,
+            devices=modbus_devices(folder, urls, points=points),
+            period=period,
+            broker_port=port,
+            replay=10**9,
+        ) as running,
     ):
-        _wait_until(lambda: running.metric("values_total") > 0)
+        wait_until(lambda: running.metric("values_total") > 0)
         time.sleep(seconds)
         recorded = running.metrics(BACKLOG, "buffer_bytes")
         with mosquitto(folder, port), _arrivals(port) as arrivals:
             # The backlog grows until the gateway connects; from then on history drains beside live data.
-            _wait_until(lambda: running.metric(ACKNOWLEDGED) > 0)
+            wait_until(lambda: running.metric(ACKNOWLEDGED) > 0)
             before, started_s, cpu_s = running.metric(ACKNOWLEDGED), time.monotonic(), running.cpu_s
-            _wait_until(lambda: running.metric(BACKLOG) < devices, timeout_s=600)
+            wait_until(lambda: running.metric(BACKLOG) < devices, timeout_s=600)
             took_s, used_s = time.monotonic() - started_s, running.cpu_s - cpu_s
             acknowledged = running.metric(ACKNOWLEDGED) - before
             live_ms = sorted((arrived_s - taken_s) * 1e3 for arrived_s, taken_s in arrivals)
@@ -118,13 +126,13 @@ def _arrivals(port: int) -> Iterator[list[tuple[float, float]]]:
         client.disconnect()
 
 
-def _wait_until(condition: object, *, timeout_s: float = 60.0) -> None:
+def wait_until(condition: object, *, timeout_s: float = 60.0, pause_s: float = 0.2) -> None:
     assert callable(condition)
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline_s:
             raise TimeoutError("the gateway did not get there")
-        time.sleep(0.2)
+        time.sleep(pause_s)
 
 
 def _seconds(period: str) -> float:
