@@ -39,7 +39,9 @@ class Tool:
         return found
 
 
-TOOLS: tuple[Tool, ...] = ()
+TOOLS: tuple[Tool, ...] = (
+    Tool(("probe", "modbus"), "read registers in every type and order; find units that answer", "drivers.modbus.probe"),
+)
 
 
 class UnknownDriver(LookupError):

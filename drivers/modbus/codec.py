@@ -62,6 +62,21 @@ def compile_decoder(block: Block) -> Decoder:
     return _compile_bits(block) if block.span.table.holds_bits else _compile_registers(block)
 
 
+def wire_places(point: ModbusPoint, start: int) -> list[int]:
+    """Where in the data the point's bytes are, most significant first."""
+    first = 2 * (point.address.number - start)
+    if point.address.bit is not None:
+        return [first + (0 if point.address.bit > 7 else 1)]
+    size = point.type.size
+    if point.order is Order.DCBA:
+        return [first + size - 1 - k for k in range(size)]
+    if point.order is Order.BADC:
+        return [first + (k ^ 1) for k in range(size)]
+    if point.order is Order.CDAB:
+        return [first + size - 2 - 2 * (k // 2) + k % 2 for k in range(size)]
+    return [first + k for k in range(size)]
+
+
 def _compile_bits(block: Block) -> Decoder:
     wanted = [point.span.start - block.span.start for point in block.points]
     contiguous = wanted == list(range(len(wanted)))
@@ -76,7 +91,7 @@ def _compile_bits(block: Block) -> Decoder:
 
 
 def _compile_registers(block: Block) -> Decoder:
-    places = [_wire_places(point, block.span.start) for point in block.points]
+    places = [wire_places(point, block.span.start) for point in block.points]
     in_order = all(a < b for a, b in pairwise(chain.from_iterable(places)))
     gather = None if in_order else itemgetter(*chain.from_iterable(places))
     unpack = _struct(block, places if in_order else None).unpack
@@ -180,21 +195,6 @@ _STEPS: list[tuple[Callable[[ModbusPoint], bool], Callable[[_Numbered], _Step]]]
     (lambda point: point.type.name == "float64", _floats),
 ]
 """Which points need more than unpacking, and what makes the step that does it for all of them."""
-
-
-def _wire_places(point: ModbusPoint, start: int) -> list[int]:
-    """Where in the data the point's bytes are, most significant first."""
-    first = 2 * (point.address.number - start)
-    if point.address.bit is not None:
-        return [first + (0 if point.address.bit > 7 else 1)]
-    size = point.type.size
-    if point.order is Order.DCBA:
-        return [first + size - 1 - k for k in range(size)]
-    if point.order is Order.BADC:
-        return [first + (k ^ 1) for k in range(size)]
-    if point.order is Order.CDAB:
-        return [first + size - 2 - 2 * (k // 2) + k % 2 for k in range(size)]
-    return [first + k for k in range(size)]
 
 
 def _struct(block: Block, places: Sequence[list[int]] | None) -> Struct:

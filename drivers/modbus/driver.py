@@ -9,7 +9,9 @@ from pathlib import Path
 
 from drivers.contract import Driver, PlannedRequest, Session
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, parse_endpoint
+from drivers.modbus.pacing import Pacing
 from drivers.modbus.settings import ModbusDeviceSettings
+from drivers.modbus.tls import ModbusTlsSettings
 from drivers.modbus.unit import Unit
 from drivers.model import PointGroup
 from drivers.settings import DeviceSettings
@@ -25,7 +27,7 @@ class ModbusFamily:
         return parse_endpoint(device.url).link
 
     def driver(self, devices: Sequence[DeviceSettings], *, state_folder: Path) -> Driver:  # noqa: ARG002
-        """Raises ValueError when devices on one serial line disagree about its settings."""
+        """Raises ValueError when devices on one link disagree about its settings."""
         return ModbusDriver([device for device in devices if isinstance(device, ModbusDeviceSettings)])
 
 
@@ -37,6 +39,9 @@ class ModbusDriver:
         self._endpoint = _shared_endpoint(devices)
         self._timeout_s = max(device.timeout for device in devices)
         self._clock = clock
+        self._tls = _shared_tls(devices)
+        self._pacing = _pacing(devices)
+        self._reconnects = any(device.reconnect_each_read for device in devices)
         self._units = {group: unit for device in devices for group, unit in _groups(device)}
 
     @property
@@ -53,7 +58,13 @@ class ModbusDriver:
         from drivers.modbus.line import open_line  # noqa: PLC0415
         from drivers.modbus.session import ModbusSession  # noqa: PLC0415
 
-        async with open_line(self._endpoint, timeout_s=self._timeout_s) as line:
+        async with open_line(
+            self._endpoint,
+            timeout_s=self._timeout_s,
+            tls=self._tls,
+            pacing=self._pacing,
+            reconnects=self._reconnects,
+        ) as line:
             yield ModbusSession(line, self._units, link=self.link, clock=self._clock)
 
     def plan(self) -> Sequence[PlannedRequest]:
@@ -61,7 +72,7 @@ class ModbusDriver:
             PlannedRequest(
                 device=group.device,
                 period_s=group.period_s,
-                request=f"unit {unit.number} {block}",
+                request=f"unit {unit.number} {unit.dialect.text(unit.dialect.reads[block.span.table], block.span)}",
                 points=block.points,
                 addresses=tuple(str(point.address) for point in block.points),
             )
@@ -100,3 +111,24 @@ def _shared_endpoint(devices: Sequence[ModbusDeviceSettings]) -> Endpoint:
             )
         raise ValueError(f'"{devices[0].name}" is on {first.link} and "{device.name}" on {other.link}, not on one link')
     return first
+
+
+def _shared_tls(devices: Sequence[ModbusDeviceSettings]) -> ModbusTlsSettings | None:
+    first = devices[0]
+    for device in devices[1:]:
+        if device.tls != first.tls:
+            raise ValueError(
+                f'"{first.name}" and "{device.name}" share {parse_endpoint(first.url).link}, which is one connection, '
+                "but not one tls"
+            )
+    return first.tls
+
+
+def _pacing(devices: Sequence[ModbusDeviceSettings]) -> Pacing | None:
+    """None where nobody needs a pause. Where several devices are one unit, the longest pause counts."""
+    link_pause_s = max(device.link_pause or 0.0 for device in devices)
+    pauses_s: dict[int, float] = {}
+    for device in devices:
+        if device.pause is not None:
+            pauses_s[device.unit] = max(device.pause, pauses_s.get(device.unit, 0.0))
+    return Pacing(link_pause_s, pauses_s) if link_pause_s or pauses_s else None

@@ -4,41 +4,77 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import parse_qsl, urlsplit
 
-_SUPPORTED = (
-    "supported are tcp://host:port and rtu:///dev/ttyUSB0?baudrate=19200&parity=E&stopbits=1&bytesize=8 (a serial line)"
-)
 _LINE_SETTINGS = ("baudrate", "parity", "stopbits", "bytesize")
+
+
+class Framing(Enum):
+    """How a request is packed on its way."""
+
+    TCP = "Modbus TCP"
+    RTU = "Modbus RTU"
+    ASCII = "Modbus ASCII"
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether a frame carries a number that tells which request it answers."""
+        return self is Framing.TCP
+
+
+_SOCKETS = {
+    "tcp": (Framing.TCP, 502),
+    "tls": (Framing.TCP, 802),
+    "rtu+tcp": (Framing.RTU, 502),
+    "ascii+tcp": (Framing.ASCII, 502),
+}
+"""Scheme → framing and default port; 502 and 802 are those of the standards, a terminal server has its own."""
+_LINES = {"rtu": Framing.RTU, "ascii": Framing.ASCII}
+_SUPPORTED = (
+    f"supported are {', '.join(f'{scheme}://host:port' for scheme in _SOCKETS)} and, for a serial line, "
+    "rtu:///dev/ttyUSB0?baudrate=19200&parity=E&stopbits=1&bytesize=8 and ascii:///dev/ttyUSB0?bytesize=7"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpEndpoint:
-    """Modbus TCP."""
+    """A TCP connection: Modbus TCP, plain or in TLS, or the frames of a serial line."""
 
     host: str
     port: int = 502
+    scheme: str = "tcp"
+
+    @property
+    def framing(self) -> Framing:
+        return _SOCKETS[self.scheme][0]
+
+    @property
+    def encrypted(self) -> bool:
+        return self.scheme == "tls"
 
     @property
     def link(self) -> str:
         """The link as a person would name it."""
-        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class SerialEndpoint:
-    """Modbus RTU. The defaults are those of "Modbus over Serial Line" V1.02, 2.5.1: 19200 baud, even parity, 8 bits."""
+    """Modbus RTU or ASCII on a line. The defaults are those of "Modbus over Serial Line" V1.02, 2.5.1 and 2.5.2."""
 
     path: str
     baudrate: int = 19200
     parity: str = "E"
     stopbits: int = 1
     bytesize: int = 8
+    framing: Framing = Framing.RTU
 
     @property
     def link(self) -> str:
         """The link as a person would name it. One line has one name, whatever its settings."""
-        return f"rtu://{self.path}"
+        return f"{self.framing.name.lower()}://{self.path}"
 
     @property
     def line(self) -> str:
@@ -52,7 +88,12 @@ class SerialEndpoint:
 
     @property
     def frame_gap_s(self) -> float:
-        """The silence that ends a frame: 3.5 characters of 11 bits, 1.75 ms above 19200 baud (V1.02, 2.5.1.1)."""
+        """The silence that ends a frame: 3.5 characters of 11 bits, 1.75 ms above 19200 baud (V1.02, 2.5.1.1).
+
+        An ASCII frame ends with its line feed and needs none (2.5.2.1).
+        """
+        if self.framing is Framing.ASCII:
+            return 0.0
         return 0.00175 if self.baudrate > 19200 else 3.5 * 11 / self.baudrate
 
 
@@ -66,25 +107,28 @@ def parse_endpoint(url: str) -> Endpoint:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(f'"{url}" is not a url: {error}; {_SUPPORTED}') from None
-    if parts.scheme == "tcp":
+    if parts.scheme in _SOCKETS:
         if not host or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f'"{url}" must be tcp://host:port and nothing else')
-        return TcpEndpoint(host, 502 if port is None else _tcp_port(port, url))
-    if parts.scheme == "rtu":
+            raise ValueError(f'"{url}" must be {parts.scheme}://host:port and nothing else')
+        default = _SOCKETS[parts.scheme][1]
+        return TcpEndpoint(host, default if port is None else _tcp_port(port, url, default), parts.scheme)
+    if parts.scheme in _LINES:
         if parts.netloc or not parts.path.startswith("/") or parts.path == "/" or parts.fragment:
-            raise ValueError(f'"{url}" must name a device file with three slashes, for example rtu:///dev/ttyUSB0')
-        return _serial_endpoint(parts.path, parts.query, url)
+            raise ValueError(
+                f'"{url}" must name a device file with three slashes, for example {parts.scheme}:///dev/ttyUSB0'
+            )
+        return _serial_endpoint(parts.path, parts.query, url, _LINES[parts.scheme])
     what = f'"{parts.scheme}://"' if parts.scheme and "://" in url else f'"{url}"'
     raise ValueError(f"{what} is not supported for modbus; {_SUPPORTED}")
 
 
-def _tcp_port(port: int, url: str) -> int:
+def _tcp_port(port: int, url: str, default: int) -> int:
     if port == 0:
-        raise ValueError(f'"{url}": port 0 cannot be connected to; the default is 502')
+        raise ValueError(f'"{url}": port 0 cannot be connected to; the default is {default}')
     return port
 
 
-def _serial_endpoint(path: str, query: str, url: str) -> SerialEndpoint:
+def _serial_endpoint(path: str, query: str, url: str, framing: Framing) -> SerialEndpoint:
     settings: dict[str, str] = {}
     for key, text in parse_qsl(query, keep_blank_values=True):
         if key not in _LINE_SETTINGS:
@@ -99,11 +143,24 @@ def _serial_endpoint(path: str, query: str, url: str) -> SerialEndpoint:
         raise ValueError(f'"{url}": parity is E (even), O (odd) or N (none), not "{settings["parity"]}"')
     if settings.get("stopbits", "1") not in ("1", "2"):
         raise ValueError(f'"{url}": stopbits is 1 or 2, not "{settings["stopbits"]}"')
-    if settings.get("bytesize", "8") != "8":
-        raise ValueError(f'"{url}": bytesize is 8 for Modbus RTU; 7 bits exist for Modbus ASCII only')
     baudrate = settings.get("baudrate", "19200")
     if not (baudrate.isascii() and baudrate.isdecimal() and 300 <= int(baudrate) <= 4_000_000):
         raise ValueError(f'"{url}": baudrate is a number from 300 to 4000000, not "{baudrate}"')
     return SerialEndpoint(
-        posixpath.normpath(path), baudrate=int(baudrate), parity=parity, stopbits=int(settings.get("stopbits", "1"))
+        posixpath.normpath(path),
+        baudrate=int(baudrate),
+        parity=parity,
+        stopbits=int(settings.get("stopbits", "1")),
+        bytesize=_bytesize(settings.get("bytesize"), url, framing),
+        framing=framing,
     )
+
+
+def _bytesize(text: str | None, url: str, framing: Framing) -> int:
+    if framing is Framing.ASCII:
+        if text not in (None, "7", "8"):
+            raise ValueError(f'"{url}": bytesize is 7 or 8 for Modbus ASCII, not "{text}"')
+        return int(text or "7")
+    if text not in (None, "8"):
+        raise ValueError(f'"{url}": bytesize is 8 for Modbus RTU; 7 bits exist for Modbus ASCII only (ascii://)')
+    return 8

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
 import termios
 
-from drivers.contract import BadResponse, DeviceUnavailable
-from drivers.modbus.endpoint import Endpoint, SerialEndpoint, TcpEndpoint
+from drivers.contract import BadResponse, DeviceUnavailable, DriverError
+from drivers.modbus.endpoint import Endpoint, Framing, SerialEndpoint, TcpEndpoint
 from drivers.model import Reason
 
 _SPLITTABLE = (2, 3)
+_IN_DOUBT = (4, 5, 11)
+"""Exceptions after which a write may have happened: half done, still to be done, or done by a unit that kept silent."""
 
 _SHOWN_BYTES = 40
 _EXCEPTIONS = {
@@ -26,6 +29,23 @@ _EXCEPTIONS = {
     11: ("gateway target device failed to respond", Reason.TIMEOUT, "check power, wiring and number of the unit"),
 }
 """Names of Modbus Application Protocol V1.1b3, 7."""
+_WRITE_EXCEPTIONS = {
+    1: (Reason.DEVICE_ERROR, "the unit does not know this function; function_codes can choose another one"),
+    2: (Reason.ILLEGAL_ADDRESS, "compare the address with the manual; it may be there for reading only"),
+    3: (Reason.OUT_OF_RANGE, "the unit does not take this value, at least not now; see its manual"),
+}
+"""Where an exception means something else to a write."""
+
+_VERIFICATION_HINTS = {
+    9: "set the clock of this machine; the certificate is not valid yet",
+    10: "renew the device's certificate, or set the clock of this machine",
+    18: "tls.ca must hold the certificate of whoever issued the device's own",
+    19: "tls.ca must hold the certificate of whoever issued the device's own",
+    20: "tls.ca must hold the certificate of whoever issued the device's own",
+    62: "the certificate is for another name; write that into the url, or as tls.server_name",
+    64: "the certificate is for another address; write a name that it carries as tls.server_name",
+}
+"""By the codes of OpenSSL's X509_STORE_CTX_get_error(3)."""
 
 _CONNECT_HINTS = {
     errno.ECONNREFUSED: "check that its Modbus server is enabled, and the port",
@@ -44,18 +64,42 @@ class NoAnswer(BadResponse):
     """The timeout passed without an answer, so asking the same unit on would cost another one."""
 
 
+class NotAsked(NoAnswer):
+    """The request did not go out."""
+
+
+class Gone(DeviceUnavailable):
+    """The connection was lost before the request went out."""
+
+
 class Refused(BadResponse):
     """The unit answered with an exception. `code` is its number."""
 
-    def __init__(self, what: str, endpoint: Endpoint, code: int) -> None:
+    def __init__(self, attempt: str, endpoint: Endpoint, code: int, *, writes: bool = False) -> None:
         name, reason, hint = _EXCEPTIONS.get(code, ("not in the standard", Reason.DEVICE_ERROR, "see its manual"))
-        super().__init__(f"reading {what} on {endpoint.link}: exception {code:02X} ({name})", reason=reason, hint=hint)
+        if writes:
+            reason, hint = _WRITE_EXCEPTIONS.get(code, (reason, hint))
+        super().__init__(f"{attempt} on {endpoint.link}: exception {code:02X} ({name})", reason=reason, hint=hint)
         self.code = code
 
     @property
     def may_be_part(self) -> bool:
         """Whether a part of the request may be to blame: an address that does not exist, or too many at once."""
         return self.code in _SPLITTABLE
+
+    @property
+    def name(self) -> str:
+        """The exception as a person would name it."""
+        name = _EXCEPTIONS[self.code][0] if self.code in _EXCEPTIONS else "not in the standard"
+        return f"exception {self.code:02X} ({name})"
+
+
+def in_doubt(error: DriverError) -> DriverError | None:
+    """The error to raise instead when a write has failed with `error` and may have happened; None when it has not."""
+    if isinstance(error, NotAsked | Gone) or (isinstance(error, Refused) and error.code not in _IN_DOUBT):
+        return None
+    kind = DeviceUnavailable if isinstance(error, DeviceUnavailable) else BadResponse
+    return kind(f"{error.message}; it may have been written all the same", reason=error.reason, hint=error.hint)
 
 
 def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.error) -> DeviceUnavailable:
@@ -67,6 +111,8 @@ def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.err
             reason=Reason.COMM_FAILURE,
             hint="check the spelling and the name server, or write the IP address",
         )
+    if isinstance(error, ssl.SSLError):
+        return _no_handshake(what, error)
     number = _error_number(error)
     if isinstance(endpoint, SerialEndpoint):
         what = f"cannot open {endpoint.path} ({endpoint.line})"
@@ -79,72 +125,106 @@ def no_connection(endpoint: Endpoint, timeout_s: float) -> DeviceUnavailable:
     return DeviceUnavailable(
         f"cannot connect to {endpoint.link}: no answer within {timeout_s:g} s",
         reason=Reason.TIMEOUT,
-        hint="check cable, power and address, and that no firewall drops the packets",
+        hint="check cable, power and address, and that "
+        + ("the port speaks TLS" if _is_encrypted(endpoint) else "no firewall drops the packets"),
     )
 
 
-def lost(what: str, endpoint: Endpoint) -> DeviceUnavailable:
-    """The connection went away before or while asking."""
+def lost(attempt: str, endpoint: Endpoint, why: Exception | None = None, *, asked: bool = True) -> DeviceUnavailable:
+    """The connection went away while asking; or before, and nothing was `asked`."""
     if isinstance(endpoint, SerialEndpoint):
         text, hint = "the serial port is gone", "check that the adapter is still plugged in"
     else:
-        text, hint = (
-            "the other end closed the connection",
-            "it may have restarted, or allow fewer connections than it has",
-        )
-    return DeviceUnavailable(f"reading {what} on {endpoint.link}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
+        text = "the other end closed the connection"
+        hint = "it may have restarted, or allow fewer connections than it has"
+        if isinstance(why, ssl.SSLError):
+            text += f" ({_tls_reason(why)})"
+        if _is_encrypted(endpoint):
+            hint = "if it does so each time, it does not accept tls.certificate"
+    kind = DeviceUnavailable if asked else Gone
+    return kind(f"{attempt} on {endpoint.link}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
 
 
-def silence(what: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
+def tls_files(endpoint: Endpoint, files: str, error: OSError) -> DeviceUnavailable:
+    """The files of `tls:` cannot be used."""
+    return DeviceUnavailable(
+        f"cannot connect to {endpoint.link}: cannot use {files or 'the authorities of this system'}: "
+        f"{_tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror or error}",
+        reason=Reason.COMM_FAILURE,
+        hint="each must be readable PEM, the key without a password and belonging to the certificate",
+    )
+
+
+def silence(attempt: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
     """Nothing came back."""
     line = f", line settings ({endpoint.line})" if isinstance(endpoint, SerialEndpoint) else ""
     return NoAnswer(
-        f"reading {what} on {endpoint.link}: no answer within {timeout_s:g} s",
+        f"{attempt} on {endpoint.link}: no answer within {timeout_s:g} s",
         reason=Reason.TIMEOUT,
         hint=f"check power, wiring{line} and the number of the unit",
     )
 
 
-def late(what: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
+def late(attempt: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
     """Only the answer to an earlier request came back."""
     return NoAnswer(
-        f"reading {what} on {endpoint.link}: within {timeout_s:g} s only the answer to an earlier request came",
+        f"{attempt} on {endpoint.link}: within {timeout_s:g} s only the answer to an earlier request came",
         reason=Reason.TIMEOUT,
         hint="the device is slower than its timeout; raise it",
     )
 
 
-def owing(what: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
+def owing(attempt: str, endpoint: Endpoint, timeout_s: float) -> NotAsked:
     """Not asked, because an answer to the last request could still come and be taken for this one's."""
-    return NoAnswer(
-        f"reading {what} on {endpoint.link}: not asked, because its last request is still without a proper answer",
+    return NotAsked(
+        f"{attempt} on {endpoint.link}: not asked, because its last request is still without a proper answer",
         reason=Reason.TIMEOUT,
         hint=f"asked again once it has had another {timeout_s:g} s, so that no late answer is taken for a new one",
     )
 
 
-def noise(what: str, endpoint: Endpoint, timeout_s: float, came: bytes) -> NoAnswer:
+def noise(attempt: str, endpoint: Endpoint, timeout_s: float, came: bytes) -> NoAnswer:
     """What came back makes no frame, or is the frame of another unit."""
     more = "…" if len(came) > _SHOWN_BYTES else ""
     return NoAnswer(
-        f"reading {what} on {endpoint.link}: no answer within {timeout_s:g} s, but {len(came)} bytes that are none: "
+        f"{attempt} on {endpoint.link}: no answer within {timeout_s:g} s, but {len(came)} bytes that are none: "
         f"{came[:_SHOWN_BYTES].hex(' ')}{more}",
         reason=Reason.BAD_RESPONSE,
         hint=_garbage_hint(endpoint),
     )
 
 
-def garbage(what: str, endpoint: Endpoint, came: str) -> BadResponse:
+def garbage(attempt: str, endpoint: Endpoint, came: str) -> BadResponse:
     """An answer came that does not fit the request."""
     return BadResponse(
-        f"reading {what} on {endpoint.link}: {came}", reason=Reason.BAD_RESPONSE, hint=_garbage_hint(endpoint)
+        f"{attempt} on {endpoint.link}: {came}", reason=Reason.BAD_RESPONSE, hint=_garbage_hint(endpoint)
     )
 
 
 def _garbage_hint(endpoint: Endpoint) -> str:
     if isinstance(endpoint, SerialEndpoint):
         return f"check line settings ({endpoint.line}), termination, and that no two units have one number"
+    if endpoint.framing is not Framing.TCP:
+        return f"check that the port passes {endpoint.framing.value} on, and line settings and wiring behind it"
     return "check that the port speaks Modbus TCP and that the unit is right"
+
+
+def _is_encrypted(endpoint: Endpoint) -> bool:
+    return isinstance(endpoint, TcpEndpoint) and endpoint.encrypted
+
+
+def _no_handshake(what: str, error: ssl.SSLError) -> DeviceUnavailable:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = f"its certificate is not trusted: {error.verify_message}"
+        hint = _VERIFICATION_HINTS.get(error.verify_code, "check tls.ca, and tls.server_name")
+    else:
+        text = f"the TLS handshake failed: {_tls_reason(error)}"
+        hint = "check that the port speaks TLS, and that the device accepts tls.certificate"
+    return DeviceUnavailable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
 
 
 def _error_number(error: BaseException) -> int | None:

@@ -1,97 +1,67 @@
 """One open Modbus connection: a request goes out, its reply comes back or a `DriverError` says why not.
 
-The only module that touches pymodbus, whose client does the framing, the checksums and the transport. What it does not
-do, or not in a way that an unattended gateway can live with, is done here; `docs/decisions/0004-modbus-read-path.md`
-lists it with the reasons.
+What pymodbus does not do, or not in a way that an unattended gateway can live with, is done here;
+`docs/decisions/0004-modbus-read-path.md` lists it with the reasons.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import ssl
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, NoReturn
-
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException
-from pymodbus.pdu import DecodePDU, ModbusPDU
+from typing import Any, NoReturn, Protocol
 
 from drivers.modbus import failure
-from drivers.modbus.codec import payload, size_bytes
-from drivers.modbus.endpoint import Endpoint, SerialEndpoint
-from drivers.modbus.plan import Block
-
-_PYMODBUS_TIMEOUT_S = 3600.0
-"""pymodbus has one timeout per client; ours are per unit, so its own must never be the first to fire."""
-
-
-class ReadRequest(ModbusPDU):
-    """A read of one block from one unit, made once and sent as often as the block is read."""
-
-    def __init__(self, block: Block, unit: int) -> None:
-        super().__init__(dev_id=unit, address=block.span.start, count=block.count)
-        self.function_code = block.span.table.function
-        self.size = size_bytes(block)
-        self.body = block.span.start.to_bytes(2, "big") + block.count.to_bytes(2, "big")
-        self.what = f"{block} from unit {unit}"
-
-    def encode(self) -> bytes:
-        return self.body
+from drivers.modbus.endpoint import Endpoint, SerialEndpoint, TcpEndpoint
+from drivers.modbus.pacing import Pacing
+from drivers.modbus.request import Request
+from drivers.modbus.tls import ModbusTlsSettings
+from drivers.modbus.wire import NotConnected, Reply, make_client
 
 
-class ReadReply(ModbusPDU):
-    """A reply as it came: `body` is what follows the function code. Nothing is unpacked and nothing can fail here."""
+class Asker(Protocol):
+    """Something that carries requests to units, one at a time."""
 
-    def __init__(self, function_code: int, body: bytes) -> None:  # super() would make a dozen attributes per reply
-        self.function_code = function_code
-        self.body = body
+    async def ask(self, request: Request, *, timeout_s: float) -> bytes:
+        """The data of the reply.
 
-    @classmethod
-    def calculateRtuFrameSize(cls, data: bytes) -> int:  # noqa: N802  pymodbus's name
-        """Unit, function, then an exception code or a byte count with its bytes, then the checksum."""
-        if data[1] & 0x80:
-            return 5
-        return data[2] + 5 if len(data) > 2 else 0
-
-
-class _ReadReplies(DecodePDU):
-    """Takes replies to the four reads only; what a noisy line makes of other functions is skipped as garbage."""
-
-    def lookupPduClass(self, data: bytes) -> type[ModbusPDU] | None:  # noqa: N802  pymodbus's name
-        return ReadReply if 1 <= data[1] & 0x7F <= 4 else None
-
-    def decode(self, frame: bytes) -> ModbusPDU:
-        return ReadReply(frame[0], frame[1:])
+        Raises `BadResponse`: `failure.Refused` for an exception reply, `failure.NoAnswer` when the timeout has passed,
+        itself for an answer that does not fit. Raises `DeviceUnavailable` when the connection is lost. Never called
+        concurrently.
+        """
+        ...
 
 
 class Line:
-    """An open connection, made by `open_line`. `ask` is never called concurrently."""
+    """An open connection, made by `open_line`. An `Asker`."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, tls: ModbusTlsSettings | None = None, pacing: Pacing | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
-        self._serial = endpoint if isinstance(endpoint, SerialEndpoint) else None
-        self._client = _client(endpoint, self)
-        self._client.ctx.framer.decoder = _ReadReplies(False)
+        self._tls = tls or ModbusTlsSettings()
+        self._pacing = pacing
+        self._has_transactions = endpoint.framing.has_transactions
+        self._takes_turns = pacing is not None or not self._has_transactions
+        self._client: Any = None
         self._made = asyncio.Event()
         self._lost = False
+        self._lost_by: Exception | None = None
         self._deadline: asyncio.Timeout | None = None
         self._heard = b""
         self._heard_at = 0.0
         self._owing: dict[int, float] = {}
-        """On a serial line: the units that may still answer an earlier request, and until when."""
+        """Without transactions: the units that may still answer an earlier request, and until when."""
 
-    async def ask(self, request: ReadRequest, *, timeout_s: float) -> bytes:
-        """The data bytes of the reply, exactly as many as were asked for.
-
-        Raises `BadResponse`: `failure.Refused` for an exception reply, `failure.NoAnswer` when the timeout has passed,
-        itself for an answer that does not fit. Raises `DeviceUnavailable` when the connection is lost.
-        """
-        if self._serial is not None:
-            await self._take_turn(request, self._serial, timeout_s)
+    async def ask(self, request: Request, *, timeout_s: float) -> bytes:
+        """As `Asker.ask`."""
+        if self._lost:
+            raise failure.lost(request.attempt, self._endpoint, asked=False)
+        if self._takes_turns:
+            await self._take_turn(request, timeout_s)
         task = asyncio.current_task()
         assert task is not None
         cancellations = task.cancelling()
@@ -109,12 +79,12 @@ class Line:
         except failure.Refused:
             answered = True
             raise
-        except ConnectionException as error:
-            raise failure.lost(request.what, self._endpoint) from error
+        except NotConnected as error:
+            raise failure.lost(request.attempt, self._endpoint, self._lost_by) from error
         finally:
             self._deadline = None
-            if not answered and self._serial is not None:
-                self._owing[request.dev_id] = self._loop.time() + timeout_s
+            if self._takes_turns:
+                self._end_turn(request, timeout_s, answered=answered)
         return data
 
     def on_packet(self, sending: bool, data: bytes) -> bytes:  # noqa: FBT001  pymodbus's signature
@@ -124,22 +94,36 @@ class Line:
             self._heard_at = self._loop.time()
         return data
 
-    def on_connection(self, made: bool) -> None:  # noqa: FBT001  pymodbus's signature
-        """Called by pymodbus. Once lost, a pending request has nothing to wait for: its deadline is now."""
-        if made:
-            self._made.set()
-            return
+    def on_lost(self, why: Exception | None) -> None:
+        """Called by pymodbus. A pending request has nothing to wait for: its deadline is now."""
         self._lost = True
+        self._lost_by = why
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(self._loop.time())
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the other end has closed it."""
+        return self._lost
+
+    def again(self) -> Line:
+        """Another connection to the same place, not open yet."""
+        return Line(self._endpoint, tls=self._tls, pacing=self._pacing)
+
     async def open(self, timeout_s: float) -> None:
         """Raises `DeviceUnavailable`. `close` must follow, also when this fails or is cancelled."""
-        context = self._client.ctx
+        tls = await self._tls_context()
         try:
             async with asyncio.timeout(timeout_s):
+                self._client = make_client(
+                    self._endpoint,
+                    tls=tls,
+                    on_packet=self.on_packet,
+                    on_connected=self._made.set,
+                    on_lost=self.on_lost,
+                )
                 # As ModbusProtocol.connect(), which would keep the reason of a failure to its own log.
-                context.transport, _ = await context.call_create()
+                self._client.ctx.transport, _ = await self._client.ctx.call_create()
                 await self._made.wait()  # the loop sets a serial transport up in its next turns, not before
         except TimeoutError:
             raise failure.no_connection(self._endpoint, timeout_s) from None
@@ -148,103 +132,137 @@ class Line:
 
     async def close(self) -> None:
         """Closes at once: nothing unsent is worth waiting for a peer that may be gone."""
-        transport: Any = self._client.ctx.transport
+        transport: Any = None if self._client is None else self._client.ctx.transport
         if transport is None:
             return
         self._client.close()
         transport.abort()
         await asyncio.sleep(0)  # the loop closes a socket in its next turn
 
-    async def _take_turn(self, request: ReadRequest, serial: SerialEndpoint, timeout_s: float) -> None:
-        """Wait until the request may go out on a serial line, with nothing of earlier requests left in it.
+    async def _tls_context(self) -> tuple[ssl.SSLContext, str] | None:
+        if not (isinstance(self._endpoint, TcpEndpoint) and self._endpoint.encrypted):
+            return None
+        try:
+            context = await asyncio.to_thread(self._tls.context)  # reads files
+        except OSError as error:
+            raise failure.tls_files(self._endpoint, self._tls.files, error) from error
+        return context, self._tls.server_name or self._endpoint.host
 
-        RTU has no transaction id. So a unit that did not answer in time is not asked again before it has had its
-        timeout once more to be late in, and what has come by then is thrown away.
+    async def _take_turn(self, request: Request, timeout_s: float) -> None:
+        """Wait until the request may go out; without transactions, with nothing of earlier requests left in the line.
+
+        RTU and ASCII have no transaction id. So a unit that did not answer in time is not asked again before it has had
+        its timeout once more to be late in, and what has come by then is thrown away.
         """
+        unit, now = request.dev_id, self._loop.time()
+        if self._owing.get(unit, 0.0) > now:
+            raise failure.owing(request.attempt, self._endpoint, timeout_s)
+        self._owing.pop(unit, None)
+        wait_s = 0.0 if self._pacing is None else self._pacing.wait_s(unit, now)
+        if isinstance(self._endpoint, SerialEndpoint):
+            wait_s = max(wait_s, self._heard_at + self._endpoint.frame_gap_s - now)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        if isinstance(self._endpoint, SerialEndpoint):
+            self._throw_away(request)
+        elif not self._has_transactions:
+            for _ in range(2):  # the loop looks at its sockets in the first turn, and hands over what came in the next
+                await asyncio.sleep(0)
         if self._lost:
-            raise failure.lost(request.what, self._endpoint)
-        if self._owing.get(request.dev_id, 0.0) > self._loop.time():
-            raise failure.owing(request.what, self._endpoint, timeout_s)
-        self._owing.pop(request.dev_id, None)
-        if (gap_s := self._heard_at + serial.frame_gap_s - self._loop.time()) > 0:
-            await asyncio.sleep(gap_s)
-            if self._lost:
-                raise failure.lost(request.what, self._endpoint)
+            raise failure.lost(request.attempt, self._endpoint, self._lost_by, asked=False)
+
+    def _throw_away(self, request: Request) -> None:
         transport: Any = self._client.ctx.transport
+        if transport is None:
+            return
         try:
             transport.sync_serial.reset_input_buffer()
         except (OSError, termios.error) as error:
-            raise failure.lost(request.what, self._endpoint) from error
+            raise failure.lost(request.attempt, self._endpoint, asked=False) from error
 
-    def _data(self, request: ReadRequest, reply: ReadReply) -> bytes:
+    def _end_turn(self, request: Request, timeout_s: float, *, answered: bool) -> None:
+        now = self._loop.time()
+        if self._pacing is not None:
+            self._pacing.ended(request.dev_id, now)
+        if not answered and not self._has_transactions:
+            self._owing[request.dev_id] = now + timeout_s
+
+    def _data(self, request: Request, reply: Reply) -> bytes:
         if reply.dev_id != request.dev_id:
-            raise failure.garbage(request.what, self._endpoint, f"unit {reply.dev_id} answered")
-        if self._serial is None and reply.transaction_id != request.transaction_id:
+            raise failure.garbage(request.attempt, self._endpoint, f"unit {reply.dev_id} answered")
+        if self._has_transactions and reply.transaction_id != request.transaction_id:
             came = f"the answer has transaction {reply.transaction_id}, not {request.transaction_id}"
-            raise failure.garbage(request.what, self._endpoint, came)
+            raise failure.garbage(request.attempt, self._endpoint, came)
         if reply.function_code == request.function_code | 0x80:
-            raise failure.Refused(request.what, self._endpoint, reply.body[0] if reply.body else 0)
+            code = reply.body[0] if reply.body else 0
+            raise failure.Refused(request.attempt, self._endpoint, code, writes=request.writes)
         if reply.function_code != request.function_code:
-            raise failure.garbage(request.what, self._endpoint, f"an answer to function {reply.function_code}")
+            raise failure.garbage(request.attempt, self._endpoint, f"an answer to function {reply.function_code}")
         try:
-            return payload(reply.body, request.size)
+            return request.data(reply.body)
         except ValueError as error:
-            raise failure.garbage(request.what, self._endpoint, str(error)) from error
+            raise failure.garbage(request.attempt, self._endpoint, str(error)) from error
 
-    def _raise_no_answer(self, request: ReadRequest, timeout_s: float) -> NoReturn:
+    def _raise_no_answer(self, request: Request, timeout_s: float) -> NoReturn:
         heard = self._heard
         if self._lost:
-            raise failure.lost(request.what, self._endpoint) from None
+            raise failure.lost(request.attempt, self._endpoint, self._lost_by) from None
         if not heard:
-            raise failure.silence(request.what, self._endpoint, timeout_s) from None
-        if self._serial is None and _is_earlier_frame(heard, request):
-            raise failure.late(request.what, self._endpoint, timeout_s) from None
-        raise failure.noise(request.what, self._endpoint, timeout_s, heard) from None
+            raise failure.silence(request.attempt, self._endpoint, timeout_s) from None
+        if self._has_transactions and _is_earlier_frame(heard, request):
+            raise failure.late(request.attempt, self._endpoint, timeout_s) from None
+        raise failure.noise(request.attempt, self._endpoint, timeout_s, heard) from None
+
+
+class OneRequestLines:
+    """An `Asker` for devices that serve one request per connection: each request gets a new one.
+
+    The first goes over the connection that `open_line` has made to see that there is a device at all.
+    """
+
+    def __init__(self, line: Line, *, timeout_s: float) -> None:
+        self._line: Line | None = line
+        self._new = line.again
+        self._timeout_s = timeout_s
+
+    async def ask(self, request: Request, *, timeout_s: float) -> bytes:
+        """As `Asker.ask`. Raises `DeviceUnavailable` also when no new connection can be made."""
+        try:
+            if self._line is None or self._line.is_lost:
+                await self.close()
+                self._line = self._new()
+                await self._line.open(self._timeout_s)
+            return await self._line.ask(request, timeout_s=timeout_s)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
 
 
 @asynccontextmanager
-async def open_line(endpoint: Endpoint, *, timeout_s: float) -> AsyncIterator[Line]:
-    """Connects, within `timeout_s`. Raises `DeviceUnavailable`."""
-    log = logging.getLogger("pymodbus")
-    if log.level == logging.NOTSET:  # our errors say it better; whoever wants its frames sets a level of its own
-        log.setLevel(logging.CRITICAL)
-    line = Line(endpoint)
+async def open_line(
+    endpoint: Endpoint,
+    *,
+    timeout_s: float,
+    tls: ModbusTlsSettings | None = None,
+    pacing: Pacing | None = None,
+    reconnects: bool = False,
+) -> AsyncIterator[Asker]:
+    """Connects, within `timeout_s`; with `reconnects`, anew for each request. Raises `DeviceUnavailable`."""
+    line = Line(endpoint, tls=tls, pacing=pacing)
+    lines = OneRequestLines(line, timeout_s=timeout_s) if reconnects else None
     try:
         await line.open(timeout_s)
-        yield line
+        yield lines or line
     finally:
-        await line.close()
+        await (lines or line).close()
 
 
-def _client(endpoint: Endpoint, line: Line) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
-    """A pymodbus client that neither retries nor reconnects: both are the host's."""
-    if isinstance(endpoint, SerialEndpoint):
-        # A pseudo-terminal is no line: it carries bytes, and the kernel refuses any other frame than this one.
-        frame = "8N1" if Path(endpoint.path).resolve().is_relative_to("/dev/pts") else endpoint.frame
-        return AsyncModbusSerialClient(
-            endpoint.path,
-            baudrate=endpoint.baudrate,
-            bytesize=int(frame[0]),
-            parity=frame[1],
-            stopbits=int(frame[2]),
-            timeout=_PYMODBUS_TIMEOUT_S,
-            reconnect_delay=0,
-            retries=0,
-            trace_packet=line.on_packet,
-            trace_connect=line.on_connection,
-        )
-    return AsyncModbusTcpClient(
-        endpoint.host,
-        port=endpoint.port,
-        timeout=_PYMODBUS_TIMEOUT_S,
-        reconnect_delay=0,
-        retries=0,
-        trace_packet=line.on_packet,
-        trace_connect=line.on_connection,
-    )
-
-
-def _is_earlier_frame(heard: bytes, request: ReadRequest) -> bool:
+def _is_earlier_frame(heard: bytes, request: Request) -> bool:
     """Whether `heard` starts with a Modbus TCP header (transaction, 0, length, unit) of another transaction."""
     transaction, protocol = int.from_bytes(heard[:2], "big"), heard[2:4]
     return len(heard) >= 8 and protocol == b"\0\0" and transaction != request.transaction_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from drivers.modbus.point import MAX_BITS, MAX_REGISTERS, ModbusPoint, Range, Table
@@ -26,6 +26,8 @@ class Limits:
     max_registers: int = MAX_REGISTERS
     max_bits: int = MAX_BITS
     forbidden: tuple[Range, ...] = ()
+    start_only: tuple[Range, ...] = ()
+    """Ranges of which a request must ask from the first address on, and for nothing else. They do not overlap."""
 
 
 @dataclass(slots=True)
@@ -52,34 +54,43 @@ class Block:
 
     span: Range
     points: tuple[ModbusPoint, ...]
+    start_only: bool = False
+    """Whether every part of it must be asked for from its first address on."""
 
     @property
     def count(self) -> int:
         return self.span.end - self.span.start
 
-    def __str__(self) -> str:
-        first, last, table = self.span.start, self.span.end - 1, self.span.table
-        what = "bit" if table.holds_bits else "register"
-        where = f"{first}" if first == last else f"{first}–{last}"  # noqa: RUF001  a range is written with an en dash
-        return f"FC{table.function} {table} {where} ({self.count} {what}{'s' if self.count > 1 else ''})"
-
 
 def plan(points: Collection[ModbusPoint], limits: Limits, cuts: Cuts | None = None) -> tuple[Block, ...]:
     """The fewest requests that fetch `points`, by table and address. Every point is in exactly one block, whole."""
     rank = {point: index for index, point in enumerate(points)}
-    return tuple(
-        Block(_hull(members), tuple(sorted(members, key=rank.__getitem__)))
-        for _, group in groupby(sorted(points, key=_place), key=lambda point: point.address.table)
-        for members in _runs(list(group), limits, cuts or Cuts())
-    )
+
+    def home(point: ModbusPoint) -> tuple[Table, Range | None]:
+        return point.address.table, next((one for one in limits.start_only if one.overlaps(point.span)), None)
+
+    blocks: list[Block] = []
+    # Sorted by place, the points of a start-only range stand together, between those before and after it.
+    for (_, whole), group in groupby(sorted(points, key=_place), key=home):
+        members = list(group)
+        for run in [members] if whole else _runs(members, limits, cuts or Cuts()):
+            block = Block(_hull(run), tuple(sorted(run, key=rank.__getitem__)))
+            blocks.append(_from_first(block, whole) if whole else block)
+    return tuple(blocks)
 
 
 def halves(block: Block) -> tuple[Block, Block]:
     """The block in two, each without the addresses that no point wants at its ends. Needs two points or more."""
     ordered = sorted(block.points, key=_place)
     middle = len(ordered) // 2
-    left, right = ordered[:middle], ordered[middle:]
-    return Block(_hull(left), tuple(left)), Block(_hull(right), tuple(right))
+    left, right = (Block(_hull(half), tuple(half)) for half in (ordered[:middle], ordered[middle:]))
+    if block.start_only:
+        return _from_first(left, block.span), _from_first(right, block.span)
+    return left, right
+
+
+def _from_first(block: Block, whole: Range) -> Block:
+    return Block(replace(block.span, start=whole.start), block.points, start_only=True)
 
 
 def _place(point: ModbusPoint) -> tuple[int, int, int]:
@@ -97,7 +108,7 @@ def _runs(ordered: Sequence[ModbusPoint], limits: Limits, cuts: Cuts) -> list[li
     most, gap = limits.max_registers, limits.max_gap
     if table.holds_bits:
         most, gap = limits.max_bits, limits.max_gap * _BITS_PER_REGISTER
-    forbidden = [banned for banned in limits.forbidden if banned.table is table]
+    forbidden = [banned for banned in (*limits.forbidden, *limits.start_only) if banned.table is table]
     runs: list[list[ModbusPoint]] = []
     start = end = 0
     for point in ordered:

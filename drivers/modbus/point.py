@@ -121,6 +121,9 @@ class Range:
     start: int
     end: int
 
+    def overlaps(self, other: Range) -> bool:
+        return self.table is other.table and self.start < other.end and other.start < self.end
+
     def __str__(self) -> str:
         last = self.end - 1
         return f"{self.table}:{self.start}" + ("" if last == self.start else f"-{last}")

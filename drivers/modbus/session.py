@@ -1,4 +1,4 @@
-"""Reads poll groups over one open line."""
+"""Reads poll groups over one open line, and writes points."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from operator import itemgetter
 from drivers.contract import BadResponse
 from drivers.modbus.codec import Decoded, Decoder, compile_decoder
 from drivers.modbus.failure import NoAnswer, Refused
-from drivers.modbus.line import Line, ReadRequest
+from drivers.modbus.line import Asker
 from drivers.modbus.narrow import narrow
 from drivers.modbus.plan import Block
+from drivers.modbus.point import ModbusPoint
+from drivers.modbus.request import ReadRequest
 from drivers.modbus.unit import Unit
-from drivers.model import ALL_GOOD, PointGroup, Quality, Reading, Reason, Value, bad
+from drivers.modbus.writing import write
+from drivers.model import ALL_GOOD, Point, PointGroup, Quality, Reading, Reason, Value, bad
 
 _log = logging.getLogger(__name__)
 
 
 class ModbusSession:
-    """`drivers.contract.Session` over a `Line`.
+    """`drivers.contract.Session` and `WritableSession` over an open line.
 
     A block that the unit refuses costs only its own points. A unit that stops answering ends the read: what was read
     until then is the reading, the rest is bad, and `BadResponse` is raised only when nothing was read at all.
     """
 
-    def __init__(self, line: Line, units: Mapping[PointGroup, Unit], *, link: str, clock: Callable[[], int]) -> None:
+    def __init__(self, line: Asker, units: Mapping[PointGroup, Unit], *, link: str, clock: Callable[[], int]) -> None:
         """`clock` is wall-clock time in nanoseconds; it is asked when the last reply of a reading is in."""
         self._line = line
         self._units = units
@@ -63,6 +66,14 @@ class ModbusSession:
             self._complain(group, failures)
         return plan.reading(parts, self._clock())
 
+    async def write(self, group: PointGroup, point: Point, value: Value) -> Value:
+        """As `drivers.contract.WritableSession.write`. Returns what was read back.
+
+        A register that the unit lets nobody read is what the unit has confirmed.
+        """
+        assert isinstance(point, ModbusPoint)
+        return await write(self._line, self._units[group], point, value)
+
     async def _fetch(self, unit: Unit, step: _Step) -> Decoded:
         try:
             data = await self._line.ask(step.request, timeout_s=unit.timeout_s)
@@ -83,7 +94,7 @@ class ModbusSession:
         """
 
         async def ask(part: Block) -> bytes:
-            return await self._line.ask(ReadRequest(part, unit.number), timeout_s=unit.timeout_s)
+            return await self._line.ask(unit.request(part), timeout_s=unit.timeout_s)
 
         found = await narrow(block, ask)
         if not found.values and not await self._answers(unit, block):
@@ -98,7 +109,7 @@ class ModbusSession:
         if unit.witness is None or unit.witness == refused:
             return False
         try:
-            await self._line.ask(ReadRequest(unit.witness, unit.number), timeout_s=unit.timeout_s)
+            await self._line.ask(unit.request(unit.witness), timeout_s=unit.timeout_s)
         except BadResponse:
             return False
         return True
@@ -159,7 +170,7 @@ def _compile(group: PointGroup, unit: Unit) -> _Plan:
     steps = tuple(
         _Step(
             block,
-            ReadRequest(block, unit.number),
+            unit.request(block),
             compile_decoder(block),
             tuple(place[point] for point in block.points),
         )

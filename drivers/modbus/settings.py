@@ -5,11 +5,14 @@ Every check raises ValueError in the words that an operator reads; the config lo
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from drivers.modbus.endpoint import SerialEndpoint, parse_endpoint
+from drivers.modbus.dialect import Dialect
+from drivers.modbus.endpoint import SerialEndpoint, TcpEndpoint, parse_endpoint
+from drivers.modbus.plan import Limits
 from drivers.modbus.point import (
     ADDRESSES,
     BOOL,
@@ -19,13 +22,14 @@ from drivers.modbus.point import (
     DataType,
     ModbusPoint,
     Order,
-    Range,
     Table,
     parse_address,
     parse_range,
     parse_type,
 )
-from drivers.settings import DeviceSettings, PointSettings
+from drivers.modbus.reach import unreadable, unwritable
+from drivers.modbus.tls import ModbusTlsSettings
+from drivers.settings import DeviceSettings, Duration, PointSettings, StrictModel
 
 _LARGEST_FACTOR = 1e30
 _ORDERS = {order.value: order for order in Order} | LONG_ORDERS
@@ -127,11 +131,37 @@ class ModbusPointSettings(PointSettings):
         )
 
 
+class FunctionCodes(StrictModel):
+    """Which functions a device knows, where they are not the usual ones."""
+
+    coil: Literal[1, 2] = Field(default=1, description="reads coils")
+    discrete: Literal[1, 2] = Field(default=2, description="reads discrete inputs")
+    holding: Literal[3, 4] = Field(default=3, description="reads holding registers")
+    input: Literal[3, 4] = Field(default=4, description="reads input registers")
+    write_coil: Literal[5, 15] = Field(default=5, description="writes a coil: 5 alone, 15 as one of several")
+    write_register: Literal[6, 16] | None = Field(
+        default=None, description="writes registers: 6 one, 16 several; unless set, 6 for one and 16 for more"
+    )
+    write_bit: Literal[22] | None = Field(
+        default=None,
+        description="22 changes one bit of a register in the device; unless set, the register is read and written back",
+    )
+
+
 class ModbusDeviceSettings(DeviceSettings):
     """A unit behind a TCP socket or on a serial line. Devices with the same line share one connection."""
 
     driver: Literal["modbus"]
-    url: str = Field(examples=["tcp://10.0.0.5:502", "rtu:///dev/ttyUSB0?baudrate=19200&parity=E"])
+    url: str = Field(
+        examples=[
+            "tcp://10.0.0.5:502",
+            "tls://10.0.0.5:802",
+            "rtu+tcp://10.0.0.5:4001",
+            "rtu:///dev/ttyUSB0?baudrate=19200&parity=E",
+            "ascii:///dev/ttyUSB0?baudrate=9600&bytesize=7",
+        ]
+    )
+    tls: ModbusTlsSettings | None = None
     unit: int = Field(default=1, ge=0, le=255)
     max_gap: int = Field(
         default=16,
@@ -144,6 +174,27 @@ class ModbusDeviceSettings(DeviceSettings):
     forbidden: tuple[str, ...] = Field(
         default=(), description="addresses that are never requested", examples=[["holding:100-120"]]
     )
+    start_only_blocks: tuple[str, ...] = Field(
+        default=(),
+        description="ranges that the device gives only when they are asked for from their first address on",
+        examples=[["holding:1499-1519"]],
+    )
+    address_offset: int = Field(
+        default=0,
+        gt=-ADDRESSES,
+        lt=ADDRESSES,
+        description="added to every address of the device on the wire; -1 where its manual counts from 1",
+    )
+    function_codes: FunctionCodes = FunctionCodes()
+    no_gap_fill: bool = Field(default=False, description="never read an address that no point wants")
+    pause: Duration | None = Field(
+        default=None, description="the least time between an answer of this unit and the next request to it"
+    )
+    link_pause: Duration | None = Field(
+        default=None,
+        description="the least time between any answer and any request on this link; the longest of its devices counts",
+    )
+    reconnect_each_read: bool = Field(default=False, description="a new connection for each request on this link")
     points: tuple[ModbusPointSettings, ...] = ()
 
     @field_validator("url")
@@ -152,44 +203,81 @@ class ModbusDeviceSettings(DeviceSettings):
         parse_endpoint(url)
         return url
 
+    @field_validator("tls")
+    @classmethod
+    def _tls_suits_link(cls, tls: ModbusTlsSettings | None, info: ValidationInfo) -> ModbusTlsSettings | None:
+        if tls is not None and "url" in info.data:
+            endpoint = parse_endpoint(info.data["url"])
+            if not (isinstance(endpoint, TcpEndpoint) and endpoint.encrypted):
+                raise ValueError(f"tls has no effect on {endpoint.link}; an encrypted link is tls://host:802")
+        return tls
+
+    @field_validator("reconnect_each_read")
+    @classmethod
+    def _link_can_reconnect(cls, reconnects: bool, info: ValidationInfo) -> bool:  # noqa: FBT001  pydantic's signature
+        if reconnects and "url" in info.data and isinstance(parse_endpoint(info.data["url"]), SerialEndpoint):
+            raise ValueError("a serial line has no connection that could be made anew")
+        return reconnects
+
     @field_validator("unit")
     @classmethod
     def _unit_suits_link(cls, unit: int, info: ValidationInfo) -> int:
-        on_serial = "url" in info.data and isinstance(parse_endpoint(info.data["url"]), SerialEndpoint)
+        on_serial = "url" in info.data and not parse_endpoint(info.data["url"]).framing.has_transactions
         if on_serial and not 1 <= unit <= 247:
             raise ValueError(f"{unit} is not a unit on a serial line; they are 1 to 247 (0 is the broadcast)")
         return unit
 
-    @field_validator("forbidden")
+    @field_validator("forbidden", "start_only_blocks")
     @classmethod
     def _ranges_are_known(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(parse_range(text)) for text in texts)
 
     @model_validator(mode="after")
+    def _quirks_go_together(self) -> Self:
+        if self.no_gap_fill and "max_gap" in self.model_fields_set and self.max_gap:
+            raise ValueError("no_gap_fill and max_gap contradict each other; remove one of them")
+        blocks = sorted((parse_range(text) for text in self.start_only_blocks), key=lambda one: (one.table, one.start))
+        for one, other in pairwise(blocks):
+            if one.overlaps(other):
+                raise ValueError(f"the start_only_blocks {one} and {other} overlap")
+        return self
+
+    @model_validator(mode="after")
     def _points_can_be_read(self) -> Self:
+        limits, dialect = self.limits(), self.dialect()
+        points = [settings.point() for settings in self.points]
         problems = [
-            problem
-            for settings in self.points
-            if (problem := self._unreadable(settings.name, settings.point().span)) is not None
+            f'point "{point.name}" {problem}'
+            for point in points
+            for problem in (unreadable(point, limits, dialect), unwritable(point, dialect))
+            if problem is not None
         ]
-        names = [settings.name for settings in self.points]
+        names = [point.name for point in points]
         problems += [f'two points are called "{name}"' for name in sorted({n for n in names if names.count(n) > 1})]
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def forbidden_ranges(self) -> tuple[Range, ...]:
-        """`forbidden`, parsed."""
-        return tuple(parse_range(text) for text in self.forbidden)
+    def limits(self) -> Limits:
+        """What one request to the device may be."""
+        return Limits(
+            max_gap=0 if self.no_gap_fill else self.max_gap,
+            max_registers=self.max_registers,
+            max_bits=self.max_bits,
+            forbidden=tuple(parse_range(text) for text in self.forbidden),
+            start_only=tuple(parse_range(text) for text in self.start_only_blocks),
+        )
 
-    def _unreadable(self, name: str, span: Range) -> str | None:
-        count = span.end - span.start
-        if not span.table.holds_bits and count > self.max_registers:
-            return f'point "{name}" has {count} registers but max_registers is {self.max_registers}'
-        for banned in self.forbidden_ranges():
-            if banned.table is span.table and span.start < banned.end and banned.start < span.end:
-                return f'point "{name}" at {span} lies in the forbidden {banned}'
-        return None
+    def dialect(self) -> Dialect:
+        """How the device wants to be spoken to."""
+        codes = self.function_codes
+        return Dialect(
+            offset=self.address_offset,
+            reads={table: getattr(codes, table.value) for table in Table},
+            writes_coil=codes.write_coil,
+            writes_register=codes.write_register,
+            masks_bits=codes.write_bit is not None,
+        )
 
 
 def _kind(info: ValidationInfo) -> DataType | None:

@@ -118,7 +118,7 @@ def test_points_keep_the_order_of_the_file_inside_a_block() -> None:
 def test_a_forbidden_register_in_a_gap_parts_two_requests() -> None:
     wanted = [ModbusPoint(name=f"p{n}", address=Address(Table.HOLDING, n), type=TYPES[0]) for n in (0, 4)]
     blocks = plan(wanted, Limits(forbidden=(parse_range("holding:2"),)))
-    assert [str(block) for block in blocks] == ["FC3 holding 0 (1 register)", "FC3 holding 4 (1 register)"]
+    assert [str(block.span) for block in blocks] == ["holding:0", "holding:4"]
 
 
 def legal(part: list[ModbusPoint], limit: Limits) -> bool:

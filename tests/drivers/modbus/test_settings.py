@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from drivers.modbus import FAMILY
+from drivers.modbus.endpoint import parse_endpoint
 from drivers.modbus.settings import ModbusDeviceSettings, ModbusPointSettings
 
 
@@ -84,10 +85,10 @@ def test_a_mistake_in_a_point_is_named_with_what_to_write_instead(keys: dict[str
     ("keys", "expected"),
     [
         (
-            {"url": "ascii:///dev/ttyS0"},
-            'url: "ascii://" is not supported for modbus; supported are tcp://host:port and ',
+            {"url": "udp://10.0.0.5"},
+            'url: "udp://" is not supported for modbus; supported are tcp://host:port, tls://host:port, rtu+tcp://',
         ),
-        ({"url": "10.0.0.5"}, 'url: "10.0.0.5" is not supported for modbus; supported are tcp://host:port and '),
+        ({"url": "10.0.0.5"}, 'url: "10.0.0.5" is not supported for modbus; supported are tcp://host:port, '),
         (
             {"url": "tcp://10.0.0.5:70000"},
             'url: "tcp://10.0.0.5:70000" is not a url: Port out of range 0-65535; supported ',
@@ -102,6 +103,16 @@ def test_a_mistake_in_a_point_is_named_with_what_to_write_instead(keys: dict[str
             'url: "rtu:///dev/ttyS0?baud=9600": "baud" is not a setting of a serial ',
         ),
         ({"url": "rtu:///dev/ttyS0?parity=X"}, 'url: "rtu:///dev/ttyS0?parity=X": parity is E (even), O (odd) or N '),
+        (
+            {"url": "rtu+tcp://10.0.0.5/dev"},
+            'url: "rtu+tcp://10.0.0.5/dev" must be rtu+tcp://host:port and nothing else',
+        ),
+        ({"url": "tls://10.0.0.5:0"}, 'url: "tls://10.0.0.5:0": port 0 cannot be connected to; the default is 802'),
+        (
+            {"url": "ascii://ttyUSB0"},
+            'url: "ascii://ttyUSB0" must name a device file with three slashes, for example ascii:///dev/ttyUSB0',
+        ),
+        ({"url": "ascii:///dev/ttyS0?bytesize=6"}, 'url: "ascii:///dev/ttyS0?bytesize=6": bytesize is 7 or 8 for '),
         ({"url": "rtu:///dev/ttyS0?bytesize=7"}, 'url: "rtu:///dev/ttyS0?bytesize=7": bytesize is 8 for Modbus RTU; '),
         (
             {"url": "rtu:///dev/ttyS0?baudrate=fast"},
@@ -111,6 +122,54 @@ def test_a_mistake_in_a_point_is_named_with_what_to_write_instead(keys: dict[str
             {"url": "rtu:///dev/ttyS0", "unit": 0},
             "unit: 0 is not a unit on a serial line; they are 1 to 247 (0 is the ",
         ),
+        ({"url": "rtu+tcp://10.0.0.5:4001", "unit": 255}, "unit: 255 is not a unit on a serial line; they are 1 to "),
+        ({"tls": {}}, "tls: tls has no effect on tcp://10.0.0.5:502; an encrypted link is tls://host:802"),
+        (
+            {"url": "tls://10.0.0.5", "tls": {"key": "gw.key"}},
+            "tls: a key has no effect without a certificate; add certificate:",
+        ),
+        (
+            {"url": "tls://10.0.0.5", "tls": {"ca": "ca.pem", "verify": False}},
+            "tls: ca has no effect with verify: false; remove one of them",
+        ),
+        ({"url": "tls://10.0.0.5", "tls": {"certificate": ""}}, "tls.certificate: must be the name of a file"),
+        (
+            {"url": "rtu:///dev/ttyS0", "reconnect_each_read": True},
+            "reconnect_each_read: a serial line has no connection that could be made anew",
+        ),
+        ({"no_gap_fill": True, "max_gap": 4}, ": no_gap_fill and max_gap contradict each other; remove one of them"),
+        (
+            {"start_only_blocks": ["holding:10-19", "holding:19-30"]},
+            ": the start_only_blocks holding:10-19 and holding:19-30 overlap",
+        ),
+        (
+            {"start_only_blocks": ["holding:6-9"], "at": 5},
+            ': point "p" at holding:5-6 lies across the edge of the start-only block holding:6-9',
+        ),
+        (
+            {"start_only_blocks": ["holding:0-99"], "max_registers": 45, "at": 50},
+            ': point "p" is read with holding:0-51, which is 52 registers, but max_registers is 45',
+        ),
+        (
+            {"start_only_blocks": ["holding:0-99"], "forbidden": ["holding:20"], "at": 50},
+            ': point "p" is read with holding:0-51, which takes in the forbidden holding:20',
+        ),
+        (
+            {"address_offset": -1, "at": 0},
+            ': point "p" at holding:0-1 would be -1 on the wire, because of address_offset: -1',
+        ),
+        (
+            {"address_offset": 60000, "at": 5535},
+            ': point "p" at holding:5535-5536 would be 65536 on the wire, because of address_offset: 60000',
+        ),
+        (
+            {"function_codes": {"write_register": 6}, "at": 5, "writable": True},
+            ': point "p" has 2 registers, which must change together, but write_register: 6 writes one',
+        ),
+        (
+            {"at": 5, "type": "string(248)", "writable": True},
+            ': point "p" has 124 registers; at most 123 can be written in one request',
+        ),
         ({"forbidden": ["holding:9-3"]}, 'forbidden: "holding:9-3" ends before it starts'),
         ({"forbidden": ["holding:2-9"], "at": 5}, ': point "p" at holding:5-6 lies in the forbidden holding:2-9'),
         ({"max_registers": 1, "at": 5}, ': point "p" has 2 registers but max_registers is 1'),
@@ -118,7 +177,8 @@ def test_a_mistake_in_a_point_is_named_with_what_to_write_instead(keys: dict[str
 )
 def test_a_mistake_in_a_device_is_named_with_what_to_write_instead(keys: dict[str, Any], expected: str) -> None:
     if (at := keys.pop("at", None)) is not None:
-        keys["points"] = [{"name": "p", "address": f"holding:{at}", "type": "int32"}]
+        more = {key: keys.pop(key) for key in ("type", "writable") if key in keys}
+        keys["points"] = [{"name": "p", "address": f"holding:{at}", "type": "int32", **more}]
     with pytest.raises(ValidationError) as error:
         device(**keys)
     assert complaint(error).startswith(expected)
@@ -151,6 +211,41 @@ def test_a_tcp_link_has_its_default_port_and_no_capitals() -> None:
     assert FAMILY.link(device(url="tcp://[::1]:1502")) == "tcp://[::1]:1502"
 
 
+@pytest.mark.parametrize(
+    ("url", "link"),
+    [
+        ("tls://plc-1", "tls://plc-1:802"),
+        ("rtu+tcp://10.0.0.5:4001", "rtu+tcp://10.0.0.5:4001"),
+        ("ascii+tcp://[fe80::1]:4001/", "ascii+tcp://[fe80::1]:4001"),
+        ("ascii:///dev/ttyUSB0?baudrate=9600", "ascii:///dev/ttyUSB0"),
+    ],
+)
+def test_a_link_of_each_kind_has_its_name(url: str, link: str) -> None:
+    assert FAMILY.link(device(url=url)) == link
+
+
+def test_an_ascii_line_has_seven_data_bits_unless_told_otherwise() -> None:
+    frames = [parse_endpoint(f"ascii:///dev/ttyS0{more}").frame for more in ("", "?bytesize=8&parity=N")]  # type: ignore[union-attr]
+    assert frames == ["7E1", "8N1"]
+
+
+def test_the_files_of_tls_are_found_beside_the_config_file_and_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    entry = {"name": "a", "driver": "modbus", "url": "tls://plc-1", "tls": {"ca": "ca.pem"}}
+    found = ModbusDeviceSettings.model_validate(entry, context={"folder": tmp_path})
+    assert found.tls is not None
+    assert found.tls.ca == tmp_path / "ca.pem"
+    (tmp_path / "ca.pem").unlink()
+    with pytest.raises(ValidationError, match=f"cannot read {tmp_path}/ca.pem: No such file"):
+        ModbusDeviceSettings.model_validate(entry, context={"folder": tmp_path})
+
+
+def test_devices_of_one_connection_need_one_tls() -> None:
+    devices = [device(url="tls://plc-1"), device(name="b", url="tls://plc-1", tls={"server_name": "plc"})]
+    with pytest.raises(ValueError, match='"infeed" and "b" share tls://plc-1:802, which is one connection, but not'):
+        FAMILY.driver(devices, state_folder=Path())
+
+
 def test_devices_that_disagree_about_their_serial_line_are_an_error() -> None:
     devices = [device(url="rtu:///dev/ttyUSB0?baudrate=9600"), device(name="b", url="rtu:///dev/ttyUSB0?parity=N")]
     with pytest.raises(ValueError, match=r'"infeed" has /dev/ttyUSB0 at 9600 8E1 and "b" at 19200 8N1; all units'):
@@ -178,6 +273,25 @@ def test_the_plan_shows_each_request_with_its_points() -> None:
         (0.25, "unit 7 FC4 input 4–5 (2 registers)", ("input:4",)),  # noqa: RUF001
     ]
     assert [group.names for group in driver.groups] == [("speed", "jammed", "running"), ("current",)]
+
+
+def test_the_plan_shows_what_is_on_the_wire() -> None:
+    driver = FAMILY.driver(
+        [
+            device(
+                address_offset=-1,
+                function_codes={"holding": 4},
+                start_only_blocks=["holding:1500-1519"],
+                points=[{"name": "speed", "address": "holding:1503", "type": "uint16"}],
+            )
+        ],
+        state_folder=Path(),
+    )
+    (request,) = driver.plan()
+    assert (request.request, request.addresses) == (
+        "unit 1 FC4 holding 1499–1502 (4 registers)",  # noqa: RUF001
+        ("holding:1503",),
+    )
 
 
 def test_validating_and_planning_does_not_import_pymodbus() -> None:
