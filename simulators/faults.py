@@ -11,6 +11,7 @@
 | `silent`         | requests are answered; what should come unasked (keepalive, report, stream) stays out |           |
 | `slow`           | every answer comes late                                                            | `delay_s`    |
 | `split`          | every message comes in several pieces                                              |              |
+| `merged`         | messages are gathered and come several at once                                     |              |
 | `garble`         | random bytes in place of every message                                             |              |
 | `half-frame`     | the first half of every message                                                    |              |
 | `wrong-length`   | every message is one element too short and agrees with itself                      |              |
@@ -19,6 +20,8 @@
 | `exception`      | an error in the dialect's words in place of every answer                           | `code`       |
 | `bad-status`     | the machine says of its values that they are not to be used                        |              |
 | `overload`       | the scale shows more than it may weigh                                             |              |
+| `antenna-lost`   | an antenna of the reader sees nothing                                              | `code`       |
+| `buffer-overflow` | reports of the reader are lost, and it says so                                    |              |
 | `wrong-clock`    | every time that the machine tells is off                                           | `offset_s`   |
 | `restart`        | connections are reset, what a restart forgets is forgotten; over at once           |              |
 
@@ -42,6 +45,7 @@ class FaultKind(StrEnum):
     SILENT = "silent"
     SLOW = "slow"
     SPLIT = "split"
+    MERGED = "merged"
     GARBLE = "garble"
     HALF_FRAME = "half-frame"
     WRONG_LENGTH = "wrong-length"
@@ -50,6 +54,8 @@ class FaultKind(StrEnum):
     EXCEPTION = "exception"
     BAD_STATUS = "bad-status"
     OVERLOAD = "overload"
+    ANTENNA_LOST = "antenna-lost"
+    BUFFER_OVERFLOW = "buffer-overflow"
     WRONG_CLOCK = "wrong-clock"
     RESTART = "restart"
 
@@ -63,7 +69,7 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`delay_s` belongs to `slow`, `code` to `exception`, `offset_s` to `wrong-clock`; they are 0 elsewhere."""
+    """`delay_s` belongs to `slow`, `code` to `exception` and `antenna-lost`, `offset_s` to `wrong-clock`; else 0."""
 
     kind: FaultKind = FaultKind.NONE
     delay_s: float = 0.0
