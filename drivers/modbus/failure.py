@@ -111,9 +111,11 @@ def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.err
             reason=Reason.COMM_FAILURE,
             hint="check the spelling and the name server, or write the IP address",
         )
-    if isinstance(error, ssl.SSLError):
-        return _no_handshake(what, error)
     number = _error_number(error)
+    if isinstance(error, ssl.SSLError) or (
+        _is_encrypted(endpoint) and isinstance(error, ConnectionError) and not number
+    ):
+        return _no_handshake(what, error)
     if isinstance(endpoint, SerialEndpoint):
         what = f"cannot open {endpoint.path} ({endpoint.line})"
     text = _os_text(number) or str(error)
@@ -213,12 +215,13 @@ def _is_encrypted(endpoint: Endpoint) -> bool:
     return isinstance(endpoint, TcpEndpoint) and endpoint.encrypted
 
 
-def _no_handshake(what: str, error: ssl.SSLError) -> DeviceUnavailable:
+def _no_handshake(what: str, error: OSError) -> DeviceUnavailable:
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"its certificate is not trusted: {error.verify_message}"
         hint = _VERIFICATION_HINTS.get(error.verify_code, "check tls.ca, and tls.server_name")
     else:
-        text = f"the TLS handshake failed: {_tls_reason(error)}"
+        reason = _tls_reason(error) if isinstance(error, ssl.SSLError) else "the other end hung up"
+        text = f"the TLS handshake failed: {reason}"
         hint = "check that the port speaks TLS, and that the device accepts tls.certificate"
     return DeviceUnavailable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
 

@@ -1,11 +1,14 @@
-"""Counterparts that share no code with the driver: a libmodbus server, and devices scripted byte by byte."""
+"""Counterparts that share no code with the driver: libmodbus, mbpoll, and devices scripted byte by byte."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import re
 import shutil
+import socket
+import ssl
 import subprocess
 import tty
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -80,7 +83,10 @@ class ScriptedServer(asyncio.Protocol):
 
     @property
     def url(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return self.url_of("tcp")
+
+    def url_of(self, scheme: str) -> str:
+        return f"{scheme}://127.0.0.1:{self.port}"
 
 
 @pytest.fixture
@@ -121,7 +127,10 @@ class ScriptedLine:
 
     @property
     def url(self) -> str:
-        return f"rtu://{self.path}?baudrate=115200&parity=N"
+        return self.url_of("rtu")
+
+    def url_of(self, scheme: str) -> str:
+        return f"{scheme}://{self.path}?baudrate=115200&parity=N"
 
     def send(self, data: bytes) -> None:
         os.write(self._master, data)
@@ -178,6 +187,20 @@ def rtu() -> Callable[[int, bytes], bytes]:
             for _ in range(8):
                 crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
         return bytes([unit]) + pdu + crc.to_bytes(2, "little")
+
+    return frame
+
+
+@pytest.fixture
+def ascii_frame() -> Callable[[int, bytes], bytes]:
+    """A Modbus ASCII frame; the checksum is written out from "Modbus over Serial Line" V1.02, 6.2.1."""
+
+    def frame(unit: int, pdu: bytes) -> bytes:
+        message = bytes([unit]) + pdu
+        checksum = 0
+        for byte in message:
+            checksum = (checksum + byte) & 0xFF
+        return b":" + (message + bytes([-checksum & 0xFF])).hex().upper().encode() + b"\r\n"
 
     return frame
 
@@ -243,3 +266,95 @@ def rtu_bus() -> Callable[..., Any]:
                 os.close(slave)
 
     return bus
+
+
+@pytest.fixture
+async def forwarder() -> AsyncIterator[Callable[..., Any]]:
+    """Starts a TCP server, in TLS if it gets a context, that passes bytes on to a port, or to a serial line (a path).
+
+    It is what a terminal server or a TLS front is to a device. Yields the port it listens on.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(target: int | str, *, context: ssl.SSLContext | None = None) -> int:
+            peers = _Peers(target)
+            server = await asyncio.get_running_loop().create_server(peers.new, "127.0.0.1", 0, ssl=context)
+            stack.push_async_callback(peers.stop, server)
+            return server.sockets[0].getsockname()[1]  # type: ignore[no-any-return]
+
+        yield start
+
+
+class _Peers:
+    def __init__(self, target: int | str) -> None:
+        self.target = target
+        self.open: set[_Peer] = set()
+        self.all_closed = asyncio.Event()
+
+    def new(self) -> _Peer:
+        return _Peer(self)
+
+    async def stop(self, server: asyncio.Server) -> None:
+        server.close()
+        for peer in list(self.open):
+            peer.close()
+        await server.wait_closed()
+        if self.open:
+            await self.all_closed.wait()
+
+
+class _Peer(asyncio.Protocol):
+    """One accepted connection with its other side."""
+
+    def __init__(self, peers: _Peers) -> None:
+        self.peers = peers
+        self.transport: asyncio.Transport | None = None
+        self.other = -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.peers.open.add(self)
+        self.peers.all_closed.clear()
+        if isinstance(self.peers.target, str):
+            self.other = os.open(self.peers.target, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        else:
+            with socket.create_connection(("127.0.0.1", self.peers.target)) as connection:
+                self.other = connection.detach()
+        asyncio.get_running_loop().add_reader(self.other, self.read)
+
+    def data_received(self, data: bytes) -> None:
+        os.write(self.other, data)
+
+    def read(self) -> None:
+        assert self.transport is not None
+        if data := os.read(self.other, 512):
+            self.transport.write(data)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        asyncio.get_running_loop().remove_reader(self.other)
+        os.close(self.other)
+        self.peers.open.discard(self)
+        if not self.peers.open:
+            self.peers.all_closed.set()
+
+
+@pytest.fixture
+def mbpoll() -> Callable[..., Any]:
+    """What mbpoll, a master that shares no code with ours, reads by one poll: the values in order."""
+
+    async def poll(*arguments: str) -> list[int]:
+        process = await asyncio.create_subprocess_exec(
+            "mbpoll", "-1", "-q", "-0", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode == 0, printed.decode()
+        return [int(value) for value in re.findall(rb"^\[\d+\]:\s+(\d+)", printed, re.MULTILINE)]
+
+    return poll
