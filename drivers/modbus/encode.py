@@ -5,17 +5,17 @@ Every function raises ValueError, in words for the person who sent the value, wh
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
-from math import isfinite
 from struct import Struct
 
 from drivers.modbus.codec import wire_places
 from drivers.modbus.point import ModbusPoint
 from drivers.model import Value
 
-_SMALLEST_EXPONENT = -400
-"""What is smaller is nothing to any type; as a fraction it could fill the memory."""
+_LARGEST_EXPONENT = 400
+"""A decimal beyond it, or below its negative, is nothing to any type; as a fraction it could fill the memory."""
 _LARGEST_FLOAT32 = Fraction((2 - 2**-23) * 2.0**127)
 _LARGEST_FLOAT64 = Fraction((2 - 2**-52) * 2.0**1023)
 
@@ -58,19 +58,15 @@ def _text(point: ModbusPoint, value: Value) -> bytes:
 def _number(point: ModbusPoint, value: Value) -> bytes:
     scale, offset = Fraction(Decimal(str(point.scale))), Fraction(Decimal(str(point.offset)))
     wanted = (_exact(point, value) - offset) / scale
-    low, high = _limits(point)
-    is_float = point.type.name in ("float32", "float64")
-    raw = wanted if is_float else Fraction(round(wanted))
-    if not low <= raw <= high:
-        least, most = sorted((low * scale + offset, high * scale + offset))
-        unit = f" {point.unit}" if point.unit else ""
-        raise ValueError(f"{point.name} takes {_shown(least)} to {_shown(most)}{unit}, not {_shown_value(value)}")
-    code = Struct(">" + point.type.code)
-    if is_float:
-        return code.pack(float(raw))
-    if point.type.name in ("bcd16", "bcd32"):
-        return code.pack(int(str(int(raw)), 16))
-    return code.pack(int(raw))
+    code, (low, high) = Struct(">" + point.type.code), _limits(point)
+    if point.type.name in ("float32", "float64"):
+        with suppress(OverflowError):
+            return code.pack(float(wanted))
+    elif low <= (raw := round(wanted)) <= high:
+        return code.pack(int(str(raw), 16) if point.type.name in ("bcd16", "bcd32") else raw)
+    least, most = sorted((low * scale + offset, high * scale + offset))
+    unit = f" {point.unit}" if point.unit else ""
+    raise ValueError(f"{point.name} takes {_shown(least)} to {_shown(most)}{unit}, not {_shown_value(value)}")
 
 
 def _exact(point: ModbusPoint, value: Value) -> Fraction:
@@ -79,10 +75,10 @@ def _exact(point: ModbusPoint, value: Value) -> Fraction:
         raise ValueError(f"{point.name} takes a number, not {_shown_value(value)}")  # noqa: TRY004  contract: ValueError
     if isinstance(value, int):
         return Fraction(value)
-    if not isfinite(value):
-        raise ValueError(f"{point.name} takes a number, not {value}")
     decimal = value if isinstance(value, Decimal) else Decimal(str(value))
-    return Fraction(0 if decimal.adjusted() < _SMALLEST_EXPONENT else decimal)
+    if not decimal.is_finite() or decimal.adjusted() > _LARGEST_EXPONENT:
+        raise ValueError(f"{point.name} takes a number, not {value}")
+    return Fraction(0 if decimal.adjusted() < -_LARGEST_EXPONENT else decimal)
 
 
 def _limits(point: ModbusPoint) -> tuple[Fraction, Fraction]:
