@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from random import Random
 
+from simulators.ledger import Event, Ledger
 from simulators.machine import GAP_M, Machine, Parcel
 
 MAX_SPEED_MM_S = 2500
@@ -39,11 +40,15 @@ _WARMING_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class ConveyorSpec:
-    """What is built: belt length and the speed it is set to when delivered."""
+    """What is built: belt length and the speed it is set to when delivered.
+
+    A singulator is a conveyor with a `release_gap_m`: it lets a parcel go only when the one before is that far away.
+    """
 
     name: str
     length_m: float = 4.0
     speed_mm_s: int = 800
+    release_gap_m: float = 0.0
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class Conveyor:
         *,
         downstream: Machine,
         random: Random,
+        ledger: Ledger,
         jam_chance: float = 0.0,
         jam_clears_after_s: float = 15.0,
     ) -> None:
@@ -88,7 +94,9 @@ class Conveyor:
         self.stuck: Parcel | None = None
         self.counters = Counters()
         self._downstream = downstream
+        self._release_gap_m = spec.release_gap_m
         self._random = random
+        self._ledger = ledger
         self._jam_chance = jam_chance
         self._jam_clears_after_s = jam_clears_after_s
         self._jam_next = False
@@ -124,6 +132,8 @@ class Conveyor:
 
     def clear(self) -> None:
         """Free the stuck parcel and reset the trip, as a person at the machine does."""
+        if self.stuck is not None:
+            self._ledger.record(Event.FREED, self.name, self.stuck)
         self.stuck = None
         self.jammed = self.tripped = self._jam_next = False
         self._clears_in_s = math.inf
@@ -167,7 +177,7 @@ class Conveyor:
         eye_m = self.length_m - EYE_INSET_M
         for index, parcel in enumerate(tuple(self.parcels)):
             before_m = parcel.front_m
-            may_leave = index == 0 and self._downstream.accepts(parcel)
+            may_leave = index == 0 and self._may_leave(parcel)
             stop_m = min(ahead_m - GAP_M, math.inf if may_leave else self.length_m)
             if parcel is not self.stuck:
                 parcel.front_m = max(before_m, min(before_m + distance_m, stop_m))
@@ -184,6 +194,10 @@ class Conveyor:
         self.counters.mass_g += round(parcel.weight_kg * 1000)
         self._downstream.take(parcel)
 
+    def _may_leave(self, first: Parcel) -> bool:
+        downstream = self._downstream
+        return downstream.tail_m >= self._release_gap_m and downstream.accepts(first)
+
     def _watch_for_jam(self, moved_m: float) -> None:
         first = self.parcels[0] if self.parcels else None
         if first is None or not first.covers(self.length_m - EYE_INSET_M):
@@ -192,8 +206,10 @@ class Conveyor:
         if self._jam_next:
             self._jam_next = False
             self.stuck = first
-        if self._room_m(first) > _NO_ROOM_M:
-            self._driven_blocked_m += moved_m
+            self._ledger.record(Event.STUCK, self.name, first)
+        room_m = self._room_m(first)
+        if room_m > _NO_ROOM_M:
+            self._driven_blocked_m += min(moved_m, room_m)  # behind a slower one it gets on only as fast as that
             if self._driven_blocked_m > JAM_DISTANCE_M:
                 self._report_jam()
 
@@ -224,5 +240,5 @@ class Conveyor:
 
     def _room_m(self, first: Parcel) -> float:
         """How far the controller would let the first parcel go."""
-        end_m = math.inf if self._downstream.accepts(first) else self.length_m
+        end_m = math.inf if self._may_leave(first) else self.length_m
         return min(end_m, self.length_m + self._downstream.tail_m - GAP_M) - first.front_m

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from random import Random
 
 from simulators.endpoint import Endpoint
-from simulators.layout import MAX_UNIT
 from simulators.modbus import Registers, RegisterTable
 from simulators.modbus_tcp import ModbusTcpEndpoint
 from simulators.modbus_units import Unit
 from simulators.running import keep_pace, serve
+from simulators.settings import MAX_UNIT
 
 MAX_POINTS = 10_000
 DEVICE_STRIDE = 97

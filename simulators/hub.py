@@ -1,9 +1,9 @@
-"""The twin: parcels that move through one line of machines. Pure physics: no clock, no I/O, seeded.
+"""The twin: parcels that move through lines of machines. Pure physics: no clock, no I/O, seeded.
 
-    dock ──► conveyor ──► conveyor ──► … ──► discharge
+    dock ──► conveyor ──► singulator ──► weigh belt ──► portal ──► … ──► sorter ──► chutes   (or ──► discharge)
 
-A parcel belongs to the machine under its leading edge. Machines hand parcels over through `machine.Machine`, so a
-scale, a portal or a sorter is one more class with its five members.
+and, beside the lines, platform scales and dock doors. A parcel belongs to the machine under its leading edge. Machines
+hand parcels over through `machine.Machine`; what a wire dialect shows of them is in `faces`.
 
 Lengths are metres, masses kilograms, times seconds. Parcels are never created or destroyed on the way, never overtake
 and never come nearer to each other than `GAP_M`.
@@ -12,117 +12,186 @@ and never come nearer to each other than `GAP_M`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from random import Random
+from typing import Protocol
 
 from simulators.conveyor import Conveyor, ConveyorSpec
-from simulators.machine import GAP_M, LONGEST_PARCEL_M, SHORTEST_PARCEL_M, STEP_S, Machine, Parcel
-
-HEAVIEST_PARCEL_KG = 31.5
-_CHUTE_SPEED_M_S = 2.0
-
-
-class Discharge:
-    """The chute at the end of the line: takes whatever comes, and counts it."""
-
-    def __init__(self) -> None:
-        self.name = "discharge"
-        self.parcels: list[Parcel] = []
-        self.discharged = 0
-
-    @property
-    def tail_m(self) -> float:
-        return self.parcels[-1].rear_m if self.parcels else math.inf
-
-    def accepts(self, parcel: Parcel) -> bool:  # noqa: ARG002 - the parcel does not matter here, it does elsewhere
-        return self.tail_m >= GAP_M
-
-    def take(self, parcel: Parcel) -> None:
-        self.parcels.append(parcel)
-
-    def step(self, dt_s: float) -> None:
-        for parcel in self.parcels:
-            parcel.front_m += _CHUTE_SPEED_M_S * dt_s
-        while self.parcels and self.parcels[0].rear_m >= GAP_M:
-            self.parcels.pop(0)
-            self.discharged += 1
-
-
-class Dock:
-    """Where parcels come from. While one waits for room, no other arrives: people stop unloading."""
-
-    def __init__(self, first: Machine, *, arrivals_per_hour: float, random: Random) -> None:
-        self._first = first
-        self._mean_s = 3600.0 / arrivals_per_hour
-        self._random = random
-        self._pause_s = 0.0
-        self._waiting: Parcel | None = None
-        self.entered = 0
-
-    def step(self, dt_s: float) -> None:
-        if self._waiting is None:
-            self._pause_s -= dt_s
-            if self._pause_s > 0:
-                return
-            self._waiting = self._next_parcel()
-        if self._first.accepts(self._waiting):
-            self._first.take(self._waiting)
-            self.entered += 1
-            self._waiting = None
-            self._pause_s = self._random.expovariate(1.0 / self._mean_s)
-
-    def _next_parcel(self) -> Parcel:
-        return Parcel(
-            id=self.entered + 1,
-            length_m=self._random.uniform(SHORTEST_PARCEL_M, LONGEST_PARCEL_M),
-            weight_kg=min(HEAVIEST_PARCEL_KG, 0.3 + self._random.expovariate(1.0 / 5.0)),
-        )
+from simulators.dock import Discharge, Dock, epcs
+from simulators.ledger import Ledger
+from simulators.load_cell import LoadCell
+from simulators.machine import STEP_S, Machine
+from simulators.portal import Door, DoorSpec, Portal, PortalBelt, PortalBeltSpec
+from simulators.scales import Platform, PlatformSpec, WeighBelt, WeighBeltSpec
+from simulators.sorter import Sorter, SorterSpec
 
 
 @dataclass(frozen=True, slots=True)
 class LineSpec:
-    """A line of conveyors and what comes down it."""
+    """Belts in the order in which parcels pass them, what comes down them, and the sorter at the end, if any."""
 
-    conveyors: Sequence[ConveyorSpec]
+    name: str
+    belts: Sequence[ConveyorSpec]
+    sorter: SorterSpec | None = None
     arrivals_per_hour: float = 1200.0
+    destinations: Sequence[str] = ()
+    """What parcels are labelled with; by default every chute of the sorter but the last."""
+    dead_tag_chance: float = 0.003
     jam_chance: float = 0.0
     """How likely a parcel sticks under each exit photo-eye that it passes."""
     jam_clears_after_s: float = 15.0
     """How long until somebody frees a parcel that stuck by chance."""
 
 
-class Hub:
-    """One line, from the dock to the chute."""
+@dataclass(frozen=True, slots=True)
+class HubSpec:
+    """Everything that is built."""
 
-    def __init__(self, spec: LineSpec, *, seed: int) -> None:
+    lines: Sequence[LineSpec] = ()
+    platforms: Sequence[PlatformSpec] = ()
+    doors: Sequence[DoorSpec] = ()
+
+
+class _Stepping(Protocol):
+    def step(self, dt_s: float) -> None: ...
+
+
+class Line:
+    """From one dock to its chutes."""
+
+    def __init__(
+        self, spec: LineSpec, *, numbers: Iterator[int], codes: Iterator[bytes], ledger: Ledger, seed: int
+    ) -> None:
+        self.name = spec.name
+        self.sorter: Sorter | None = None
+        self.discharge: Discharge | None = None
+        downstream: Machine
+        if spec.sorter is None:
+            downstream = self.discharge = Discharge(ledger)
+        else:
+            has_portal = any(isinstance(belt, PortalBeltSpec) for belt in spec.belts)
+            downstream = self.sorter = Sorter(spec.sorter, needs_reads=has_portal, ledger=ledger)
+        machines: list[Machine] = [downstream]
+        belts: list[Conveyor] = []
+        for belt_spec in reversed(spec.belts):
+            belt = _belt(belt_spec, spec, downstream=downstream, ledger=ledger, seed=seed)
+            belts.insert(0, belt)
+            machines.append(belt)
+            downstream = belt
+        self.belts = tuple(belts)
+        chutes = () if spec.sorter is None else tuple(spec.sorter.chutes)
+        self.dock = Dock(
+            downstream,
+            arrivals_per_hour=spec.arrivals_per_hour,
+            destinations=tuple(spec.destinations) or chutes[:-1] or chutes,
+            dead_tag_chance=spec.dead_tag_chance,
+            numbers=numbers,
+            codes=codes,
+            random=Random(f"{seed} {spec.name} dock"),
+            ledger=ledger,
+        )
+        self._from_the_end: tuple[_Stepping, ...] = (*machines, self.dock)
+
+    @property
+    def gone(self) -> int:
+        """How many parcels have left it."""
+        if self.sorter is not None:
+            return sum(self.sorter.chutes.values())
+        return self.discharge.discharged if self.discharge is not None else 0
+
+    def step(self, dt_s: float) -> None:
+        for machine in self._from_the_end:
+            machine.step(dt_s)
+
+
+class Hub:
+    """All lines and what stands beside them. Machines are found by name; a weigh belt is a conveyor and a scale."""
+
+    def __init__(self, spec: HubSpec, *, seed: int) -> None:
         """The same seed and the same steps give the same parcels, jams and measurements."""
-        self.time_s = 0.0
-        self.discharge = Discharge()
-        self.conveyors: dict[str, Conveyor] = {}
-        downstream: Machine = self.discharge
-        line: list[Machine] = [downstream]
-        for conveyor_spec in reversed(spec.conveyors):
-            conveyor = Conveyor(
-                conveyor_spec,
-                downstream=downstream,
-                random=Random(f"{seed} {conveyor_spec.name}"),
-                jam_chance=spec.jam_chance,
-                jam_clears_after_s=spec.jam_clears_after_s,
+        self.ledger = Ledger()
+        numbers = count(1)
+        codes = epcs(Random(f"{seed} codes"))
+        self.lines = tuple(
+            Line(line, numbers=numbers, codes=codes, ledger=self.ledger, seed=seed) for line in spec.lines
+        )
+        platforms: list[WeighBelt | Platform] = [
+            Platform(platform, random=Random(f"{seed} {platform.name}"), ledger=self.ledger)
+            for platform in spec.platforms
+        ]
+        doors: list[PortalBelt | Door] = [
+            Door(
+                door,
+                next_epc=lambda: next(codes),
+                random=Random(f"{seed} {door.name}"),
+                radio=Random(f"{seed} {door.name} radio"),
+                ledger=self.ledger,
             )
-            self.conveyors[conveyor.name] = conveyor
-            line.append(conveyor)
-            downstream = conveyor
-        self.conveyors = dict(reversed(self.conveyors.items()))
-        self._from_the_end = tuple(line)
-        self.dock = Dock(downstream, arrivals_per_hour=spec.arrivals_per_hour, random=Random(f"{seed} dock"))
+            for door in spec.doors
+        ]
+        self.conveyors: dict[str, Conveyor] = {belt.name: belt for line in self.lines for belt in line.belts}
+        weighing: list[WeighBelt | Platform] = [belt for belt in self.conveyors.values() if isinstance(belt, WeighBelt)]
+        self.scales: dict[str, LoadCell] = {machine.name: machine.cell for machine in weighing + platforms}
+        reading: list[PortalBelt | Door] = [belt for belt in self.conveyors.values() if isinstance(belt, PortalBelt)]
+        self.portals: dict[str, Portal] = {machine.name: machine.portal for machine in reading + doors}
+        self.sorters: dict[str, Sorter] = {line.sorter.name: line.sorter for line in self.lines if line.sorter}
+        self._parts: tuple[_Stepping, ...] = (*self.lines, *platforms, *doors)
+
+    @property
+    def time_s(self) -> float:
+        return self.ledger.time_s
+
+    @property
+    def entered(self) -> int:
+        """Parcels that have come into any line."""
+        return sum(line.dock.entered for line in self.lines)
+
+    @property
+    def gone(self) -> int:
+        """Parcels that have left their line."""
+        return sum(line.gone for line in self.lines)
 
     def step(self, dt_s: float) -> None:
         """Let `dt_s` pass, in equal steps of at most `STEP_S`."""
         steps = max(1, math.ceil(dt_s / STEP_S - 1e-9))
         part_s = dt_s / steps
         for _ in range(steps):
-            for machine in self._from_the_end:
-                machine.step(part_s)
-            self.dock.step(part_s)
-        self.time_s += dt_s
+            self.ledger.time_s += part_s
+            for part in self._parts:
+                part.step(part_s)
+
+
+def _belt(spec: ConveyorSpec, line: LineSpec, *, downstream: Machine, ledger: Ledger, seed: int) -> Conveyor:
+    random = Random(f"{seed} {spec.name}")
+    chance, clears_s = line.jam_chance, line.jam_clears_after_s
+    match spec:
+        case WeighBeltSpec():
+            return WeighBelt(
+                spec,
+                downstream=downstream,
+                random=random,
+                ledger=ledger,
+                jam_chance=chance,
+                jam_clears_after_s=clears_s,
+            )
+        case PortalBeltSpec():
+            return PortalBelt(
+                spec,
+                downstream=downstream,
+                random=random,
+                radio=Random(f"{seed} {spec.name} radio"),
+                ledger=ledger,
+                jam_chance=chance,
+                jam_clears_after_s=clears_s,
+            )
+        case _:
+            return Conveyor(
+                spec,
+                downstream=downstream,
+                random=random,
+                ledger=ledger,
+                jam_chance=chance,
+                jam_clears_after_s=clears_s,
+            )

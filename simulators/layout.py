@@ -1,142 +1,67 @@
-"""A layout: which conveyors there are and at which endpoints they answer. YAML in, frozen and checked settings out.
+"""A layout: which machines there are and at which endpoints they answer. YAML in, frozen and checked settings out.
 
-`layouts/small-line.yaml` is a complete example and the default.
+`layouts/small-hub.yaml` is a complete example, `layouts/small-line.yaml` is the default, and `layouts/airport-hub.yaml`
+shows how much can be said with little (`simulators.repeat`).
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from ipaddress import ip_address
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
-from simulators.conveyor import MAX_SPEED_MM_S, ConveyorSpec
-from simulators.hub import LineSpec
-from simulators.machine import LONGEST_PARCEL_M
+from simulators.hub import HubSpec
+from simulators.layout_endpoints import (
+    EndpointSettings,
+    LlrpSettings,
+    ModbusRtuSettings,
+    ModbusTcpSettings,
+    OpcuaSettings,
+    ScaleSerialSettings,
+    ScaleTcpSettings,
+)
+from simulators.layout_machines import (
+    DoorSettings,
+    LineSettings,
+    PlatformSettings,
+    PortalSettings,
+    ScaleSettings,
+    SorterSettings,
+)
+from simulators.repeat import RepeatError, expand, hoist, once, repeats
+from simulators.settings import LoopbackListen, Strict, where
 
-DEFAULT_LAYOUT = Path(__file__).parent / "layouts" / "small-line.yaml"
-MAX_UNIT = 247
-
-_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:]+\]|[^\[\]:\s]+):(?P<port>\d{1,5})")
+LAYOUTS = Path(__file__).parent / "layouts"
+DEFAULT_LAYOUT = LAYOUTS / "small-line.yaml"
 
 
 class LayoutError(Exception):
     """The layout cannot be used; the message names the file and every mistake in it."""
 
 
-def split_listen(text: str) -> tuple[str, int]:
-    """`127.0.0.1:502` or `[::1]:502` as host and port. Raises ValueError."""
-    match = _LISTEN.fullmatch(text)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is not host:port, for example 127.0.0.1:0")
-    return match["host"].strip("[]"), int(match["port"])
+class Layout(Strict):
+    """A whole layout, everything in it that repeats written out."""
 
-
-def _listen(text: str) -> str:
-    split_listen(text)
-    return text
-
-
-def _loopback(text: str) -> str:
-    host, _ = split_listen(text)
-    if host != "localhost" and not _is_loopback(host):
-        raise ValueError(f"the control port has no password and must stay on loopback, not {host!r}")
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=64)]
-Listen = Annotated[str, AfterValidator(_listen)]
-LoopbackListen = Annotated[str, AfterValidator(_loopback)]
-UnitId = Annotated[int, Field(ge=1, le=MAX_UNIT)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ConveyorSettings(_Strict):
-    """One conveyor. It must hold a parcel and its gap with room to spare."""
-
-    name: Annotated[Name, StringConstraints(max_length=16)]
-    length_m: Annotated[float, Field(ge=2 * LONGEST_PARCEL_M, le=60)]
-    speed_mm_s: Annotated[int, Field(ge=0, le=MAX_SPEED_MM_S)]
-
-
-class LineSettings(_Strict):
-    """The conveyors in the order in which parcels pass them."""
-
-    arrivals_per_hour: Positive = 1200.0
-    jam_chance: Annotated[float, Field(ge=0, le=1)] = 0.0
-    jam_clears_after_s: Positive = 15.0
-    conveyors: Annotated[tuple[ConveyorSettings, ...], Field(min_length=1, strict=False)]
-
-    def spec(self) -> LineSpec:
-        return LineSpec(
-            tuple(ConveyorSpec(**conveyor.model_dump()) for conveyor in self.conveyors),
-            arrivals_per_hour=self.arrivals_per_hour,
-            jam_chance=self.jam_chance,
-            jam_clears_after_s=self.jam_clears_after_s,
-        )
-
-
-class ModbusTcpSettings(_Strict):
-    """A Modbus TCP server; `units` maps unit ids to conveyors."""
-
-    name: Name
-    kind: Literal["modbus-tcp"]
-    listen: Listen = "127.0.0.1:0"
-    units: Annotated[dict[UnitId, Name], Field(min_length=1)]
-
-
-class ModbusRtuSettings(_Strict):
-    """A serial line (a pseudo-terminal) with Modbus RTU; `units` maps unit ids to conveyors."""
-
-    name: Name
-    kind: Literal["modbus-rtu"]
-    baudrate: Annotated[int, Field(ge=1200, le=921600)] = 19200
-    units: Annotated[dict[UnitId, Name], Field(min_length=1)]
-
-
-EndpointSettings = Annotated[ModbusTcpSettings | ModbusRtuSettings, Field(discriminator="kind")]
-
-
-class Layout(_Strict):
-    """A whole layout file."""
-
-    line: LineSettings
+    lines: Annotated[tuple[LineSettings, ...], Field(strict=False)] = ()
+    platforms: Annotated[tuple[PlatformSettings, ...], Field(strict=False)] = ()
+    doors: Annotated[tuple[DoorSettings, ...], Field(strict=False)] = ()
     endpoints: Annotated[tuple[EndpointSettings, ...], Field(min_length=1, strict=False)]
     control: LoopbackListen = "127.0.0.1:0"
 
-    @model_validator(mode="after")
-    def _names_fit(self) -> Layout:
-        conveyors = [conveyor.name for conveyor in self.line.conveyors]
-        _refuse_repeated(conveyors, "conveyors")
-        _refuse_repeated([endpoint.name for endpoint in self.endpoints], "endpoints")
-        for endpoint in self.endpoints:
-            for unit, name in endpoint.units.items():
-                if name not in conveyors:
-                    raise ValueError(
-                        f'endpoint "{endpoint.name}" unit {unit}: there is no conveyor "{name}"; '
-                        f"there are {', '.join(conveyors)}"
-                    )
-        return self
+    def spec(self) -> HubSpec:
+        return HubSpec(
+            lines=[line.spec() for line in self.lines],
+            platforms=[platform.spec() for platform in self.platforms],
+            doors=[door.spec() for door in self.doors],
+        )
 
 
-def load_layout(path: Path) -> Layout:
-    """Read a layout file. Raises `LayoutError` with all mistakes at once."""
+def load_layout(path: Path, *, fraction: float | None = None) -> Layout:
+    """Read a layout file, or a `fraction` of it. Raises `LayoutError` with all mistakes at once."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -146,22 +71,85 @@ def load_layout(path: Path) -> Layout:
     except yaml.YAMLError as error:
         raise LayoutError(f"{path}: is not YAML: {error}") from error
     try:
+        return parse_layout(document, fraction=fraction)
+    except LayoutError as error:
+        raise LayoutError("\n".join(f"{path}: {mistake}" for mistake in str(error).splitlines())) from error
+
+
+def parse_layout(document: Any, *, fraction: float | None = None) -> Layout:
+    """A layout from what its YAML says. Raises `LayoutError` with one mistake a line."""
+    if fraction is not None and not repeats(document):
+        raise LayoutError("there is nothing to take a fraction of: no entry has a repeat")
+    try:
+        _validate(hoist(once(document)))
+        layout = _validate(hoist(expand(document, fraction=1.0 if fraction is None else fraction)))
+    except RepeatError as error:
+        raise LayoutError(str(error)) from error
+    if mistakes := list(_misfits(layout)):
+        raise LayoutError("\n".join(mistakes))
+    return layout
+
+
+def _validate(document: Any) -> Layout:
+    try:
         return Layout.model_validate(document)
     except ValidationError as error:
-        raise LayoutError("\n".join(f"{path}: {mistake}" for mistake in describe(error))) from error
+        raise LayoutError("\n".join(_mistakes(error, document))) from error
 
 
-def describe(error: ValidationError) -> list[str]:
-    """One line for each mistake that pydantic found: where, and what is wrong."""
-    return [f"{_where(mistake['loc'])}{mistake['msg'].removeprefix('Value error, ')}" for mistake in error.errors()]
+def _mistakes(error: ValidationError, document: Any) -> Iterator[str]:
+    """One line for each mistake: where, in the entry of which name, and what is wrong."""
+    for mistake in error.errors():
+        name = _nearest_name(document, mistake["loc"])
+        said = mistake["msg"].removeprefix("Value error, ")
+        yield where(mistake["loc"]) + said + (f' (in "{name}")' if name else "")
 
 
-def _where(location: Sequence[Any]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
-    return f"{path}: " if path else ""
+def _nearest_name(node: Any, location: Sequence[Any]) -> str | None:
+    """The name of the innermost entry around a place that has one."""
+    name = None
+    for step in location:
+        if isinstance(node, Mapping):
+            name = node.get("name", name)
+            if step not in node:  # pydantic puts the kind of an entry into the place
+                continue
+            node = node[step]
+        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node):
+            node = node[step]
+    return str(name) if name is not None else None
 
 
-def _refuse_repeated(names: Sequence[Hashable], what: str) -> None:
-    repeated = [str(name) for name, count in Counter(names).items() if count > 1]
+def _misfits(layout: Layout) -> Iterator[str]:
+    """What is right on its own and does not fit together."""
+    machines = [machine for line in layout.lines for machine in line.machines]
+    belts = [machine.name for machine in machines if not isinstance(machine, SorterSettings)]
+    scales = [m.name for m in machines if isinstance(m, ScaleSettings)] + [m.name for m in layout.platforms]
+    portals = [m.name for m in machines if isinstance(m, PortalSettings)] + [m.name for m in layout.doors]
+    sorters = [machine.name for machine in machines if isinstance(machine, SorterSettings)]
+    beside = [platform.name for platform in layout.platforms] + [door.name for door in layout.doors]
+    yield from _repeated([line.name for line in layout.lines], "lines")
+    yield from _repeated([machine.name for machine in machines] + beside, "machines")
+    yield from _repeated([endpoint.name for endpoint in layout.endpoints], "endpoints")
+    for endpoint in layout.endpoints:
+        match endpoint:
+            case ModbusTcpSettings() | ModbusRtuSettings():
+                for unit, name in endpoint.units.items():
+                    yield from _missing(name, belts, "conveyor", f'endpoint "{endpoint.name}" unit {unit}')
+            case ScaleTcpSettings() | ScaleSerialSettings():
+                yield from _missing(endpoint.machine, scales, "scale", f'endpoint "{endpoint.name}"')
+            case LlrpSettings():
+                yield from _missing(endpoint.machine, portals, "portal", f'endpoint "{endpoint.name}"')
+            case OpcuaSettings():
+                yield from _missing(endpoint.machine, sorters, "sorter", f'endpoint "{endpoint.name}"')
+
+
+def _repeated(names: Iterable[str], what: str) -> Iterator[str]:
+    repeated = [name for name, number in Counter(names).items() if number > 1]
     if repeated:
-        raise ValueError(f"{what} have the same name: {', '.join(repeated)}")
+        yield f"{what} have the same name: {', '.join(repeated)}"
+
+
+def _missing(name: str, known: Sequence[str], what: str, place: str) -> Iterator[str]:
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none at all"
+        yield f'{place}: there is no {what} "{name}"; {there}'

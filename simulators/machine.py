@@ -22,6 +22,12 @@ class Parcel:
     length_m: float
     weight_kg: float
     front_m: float = 0.0
+    epc: bytes = bytes(12)
+    destination: str = ""
+    tag_gain_db: float = 0.0
+    """How much better (worse if negative) its tag answers than an ordinary one."""
+    is_read: bool = False
+    """Whether the line's control has read its tag."""
 
     @property
     def rear_m(self) -> float:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
 from simulators.control import control_port
-from simulators.conveyor import Conveyor
 from simulators.conveyor_map import conveyor_table, show
+from simulators.dialects import build
 from simulators.endpoint import Endpoint
 from simulators.hub import Hub
-from simulators.layout import EndpointSettings, Layout, ModbusTcpSettings, split_listen
+from simulators.layout import Layout
+from simulators.ledger import Entry
 from simulators.machine import STEP_S
 from simulators.modbus import RegisterTable
-from simulators.modbus_rtu import ModbusRtuEndpoint
-from simulators.modbus_tcp import ModbusTcpEndpoint
-from simulators.modbus_units import Unit
 
 _FORGIVEN_S = 5.0
 """A machine that slept longer than this does not live through the time it has missed."""
@@ -30,22 +28,30 @@ class Running:
 
     endpoints: Mapping[str, str]
     """Endpoint name → URL."""
-    devices: Mapping[str, tuple[str, int]]
-    """Conveyor name → URL of its (last) endpoint and unit id there."""
+    devices: Mapping[str, tuple[str, int | None]]
+    """Machine → URL of its (last) endpoint, and its unit id there where it has one."""
     control_url: str
     twin: Hub
 
 
 @asynccontextmanager
-async def simulate(layout: Layout, *, seed: int = 0, speed_factor: float = 1.0) -> AsyncIterator[Running]:
+async def simulate(
+    layout: Layout, *, seed: int = 0, speed_factor: float = 1.0, ledger: Callable[[Entry], None] | None = None
+) -> AsyncIterator[Running]:
     """Run `layout` until the context ends. The twin's time passes `speed_factor` times as fast as the wall's.
 
-    Raises `EndpointError` when a port cannot be had. On leaving, every socket is closed and every client gone.
+    `ledger` is told of everything that happens. Raises `EndpointError` when a port cannot be had. On leaving, every
+    socket is closed and every client gone.
     """
-    twin = Hub(layout.line.spec(), seed=seed)
-    tables = {name: conveyor_table(conveyor) for name, conveyor in twin.conveyors.items()}
+    twin = Hub(layout.spec(), seed=seed)
+    if ledger is not None:
+        twin.ledger.tell(ledger)
+    controlled = {name for settings in layout.endpoints for name in getattr(settings, "units", {}).values()}
+    tables = {name: conveyor_table(belt) for name, belt in twin.conveyors.items() if name in controlled}
     _show_all(twin, tables)
-    endpoints = [_endpoint(settings, twin, tables, seed=seed) for settings in layout.endpoints]
+    endpoints = [
+        build(settings, twin, tables, random=Random(f"{seed} {settings.name}")) for settings in layout.endpoints
+    ]
 
     def step() -> None:
         twin.step(STEP_S)
@@ -57,7 +63,7 @@ async def simulate(layout: Layout, *, seed: int = 0, speed_factor: float = 1.0) 
         try:
             yield Running(
                 endpoints={endpoint.name: endpoint.url for endpoint in endpoints},
-                devices={machine: (point.url, unit) for point in endpoints for unit, machine in point.units.items()},
+                devices=dict(_whereabouts(endpoints)),
                 control_url=control_url,
                 twin=twin,
             )
@@ -104,21 +110,11 @@ async def keep_pace(step: Callable[[], None], *, every_s: float, after: Callable
         after()
 
 
-def _endpoint(settings: EndpointSettings, twin: Hub, tables: Mapping[str, RegisterTable], *, seed: int) -> Endpoint:
-    units = {number: _unit(twin.conveyors[name], tables[name]) for number, name in settings.units.items()}
-    random = Random(f"{seed} {settings.name}")
-    if isinstance(settings, ModbusTcpSettings):
-        host, port = split_listen(settings.listen)
-        return ModbusTcpEndpoint(settings.name, units, host=host, port=port, random=random)
-    return ModbusRtuEndpoint(settings.name, units, baudrate=settings.baudrate, random=random)
-
-
-def _unit(conveyor: Conveyor, table: RegisterTable) -> Unit:
-    def power_cycle() -> None:
-        conveyor.power_cycle()
-        show(conveyor, table)
-
-    return Unit(conveyor.name, table, power_cycle=power_cycle)
+def _whereabouts(endpoints: Iterable[Endpoint]) -> Iterator[tuple[str, tuple[str, int | None]]]:
+    for endpoint in endpoints:
+        units = {machine: unit for unit, machine in endpoint.units.items()}
+        for machine in endpoint.machines:
+            yield machine, (endpoint.url, units.get(machine))
 
 
 def _show_all(twin: Hub, tables: Mapping[str, RegisterTable]) -> None:

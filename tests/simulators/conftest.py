@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from simulators.layout import Layout
+from simulators.layout import Layout, parse_layout
 from simulators.running import Running, simulate
 
 DEADLINE_S = 5.0
@@ -28,15 +28,18 @@ Post = Callable[..., Awaitable[tuple[int, Any]]]
 @pytest.fixture
 def layout() -> Layout:
     """Two conveyors on TCP (one of them also behind a gateway with two units) and two on one serial line."""
-    return Layout.model_validate(
+    return parse_layout(
         {
-            "line": {
-                "arrivals_per_hour": 3600,
-                "conveyors": [
-                    {"name": name, "length_m": 3.0, "speed_mm_s": 1000}
-                    for name in ("first", "second", "third", "fourth")
-                ],
-            },
+            "lines": [
+                {
+                    "name": "line",
+                    "arrivals_per_hour": 3600,
+                    "machines": [
+                        {"kind": "conveyor", "name": name, "length_m": 3.0, "speed_mm_s": 1000}
+                        for name in ("first", "second", "third", "fourth")
+                    ],
+                }
+            ],
             "endpoints": [
                 {"name": "plc-1", "kind": "modbus-tcp", "units": {1: "first"}},
                 {"name": "plc-2", "kind": "modbus-tcp", "units": {1: "second", 7: "first"}},

@@ -81,11 +81,11 @@ async def test_run_for_a_while_ends_by_itself_with_0() -> None:
 
 async def test_a_bad_layout_ends_with_78_and_a_message_without_a_traceback(tmp_path: Path) -> None:
     layout = tmp_path / "bad.yaml"
-    layout.write_text("line: {conveyors: []}\nendpoints: []\n")
+    layout.write_text("lines: [{name: a, machines: []}]\nendpoints: []\n")
     async with simulators("run", str(layout)) as process:
         output, errors = await process.communicate()
         assert (process.returncode, output) == (78, b"")
-        assert b"bad.yaml: line.conveyors: " in errors
+        assert b"bad.yaml: lines[0].machines: " in errors
         assert b"Traceback" not in errors
 
 

@@ -8,13 +8,14 @@ import pytest
 
 from simulators.conveyor import Conveyor, ConveyorSpec
 from simulators.conveyor_map import conveyor_table, show
-from simulators.hub import Hub, LineSpec
+from simulators.hub import Hub, HubSpec, LineSpec
 from simulators.modbus import RegisterTable, respond
 
 
 @pytest.fixture
 def conveyor() -> Conveyor:
-    hub = Hub(LineSpec([ConveyorSpec("infeed", 3.0, 800), ConveyorSpec("next", 3.0, 800)]), seed=4)
+    line = LineSpec("line", [ConveyorSpec("infeed", 3.0, 800), ConveyorSpec("next", 3.0, 800)])
+    hub = Hub(HubSpec([line]), seed=4)
     belt = hub.conveyors["infeed"]
     hub.step(60.0)
     belt.jam()

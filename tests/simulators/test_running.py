@@ -40,7 +40,7 @@ async def test_a_port_that_is_taken_is_an_endpoint_error_that_names_it(layout: L
     async with simulate(layout) as running:
         listen = running.endpoints["plc-1"].removeprefix("tcp://")
         endpoints = [{**e.model_dump(), "listen": listen} if e.name == "plc-1" else e for e in layout.endpoints]
-        again = Layout.model_validate({"line": layout.line, "endpoints": endpoints})
+        again = Layout.model_validate({"lines": layout.lines, "endpoints": endpoints})
         with pytest.raises(EndpointError, match=f'endpoint "plc-1" cannot listen on {listen}'):
             async with simulate(again):
                 pass
@@ -52,7 +52,7 @@ async def test_the_same_port_can_be_had_again_at_once(layout: Layout) -> None:
         _, writer = await asyncio.open_connection(host, int(port))
     writer.close()
     endpoints = [{**layout.endpoints[0].model_dump(), "listen": f"{host}:{port}"}]
-    async with simulate(Layout.model_validate({"line": layout.line, "endpoints": endpoints})) as running:
+    async with simulate(Layout.model_validate({"lines": layout.lines, "endpoints": endpoints})) as running:
         assert running.endpoints["plc-1"] == f"tcp://{host}:{port}"
 
 
