@@ -39,6 +39,7 @@ class LlrpEndpoint(ListeningEndpoint):
 
     kind = "llrp"
     scheme = "llrp"
+    highest_code = 0xFFFF
     possible_faults = frozenset(
         {
             FaultKind.NONE,
