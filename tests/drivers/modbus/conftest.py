@@ -61,6 +61,7 @@ class ScriptedServer(asyncio.Protocol):
         self.requested = asyncio.Event()
         self.disconnected = asyncio.Event()
         self.transport: asyncio.Transport | None = None
+        self.listener: asyncio.Server | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -97,6 +98,7 @@ async def scripted() -> AsyncIterator[Callable[..., Any]]:
         async def start(answer: Answer) -> ScriptedServer:
             script = ScriptedServer(answer)
             server = await asyncio.get_running_loop().create_server(lambda: script, "127.0.0.1", 0)
+            script.listener = server
             script.port = server.sockets[0].getsockname()[1]
             stack.push_async_callback(_stop, server, script)
             return script
