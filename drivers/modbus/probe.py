@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(refuse=parser.error)
     parser.add_argument("url", metavar="URL", help="as in the config file: tcp://host:502, rtu:///dev/ttyUSB0?…")
     units = parser.add_mutually_exclusive_group()
-    units.add_argument("--unit", type=_unit, default=1, metavar="N", help="whose registers to show (default 1)")
+    units.add_argument("--unit", type=_unit, metavar="N", help="whose registers to show (default 1)")
     units.add_argument("--scan", type=_units, metavar="FIRST-LAST", help="which of these units answer at all")
     parser.add_argument("--table", type=Table, choices=list(Table), default=Table.HOLDING, help="default: holding")
     parser.add_argument(
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
         options.refuse(str(error))
     first, last = options.range
     probe = _Probe(endpoint, tls, Range(options.table, first, last + 1), Dialect(options.offset), options.timeout)
-    return asyncio.run(probe.show(options.unit) if options.scan is None else probe.scan(options.scan))
+    return asyncio.run(probe.show(_unit_of(options)) if options.scan is None else probe.scan(options.scan))
 
 
 class _Probe:
@@ -150,12 +150,17 @@ class _Probe:
 def _endpoint(options: Namespace) -> tuple[Endpoint, ModbusTlsSettings | None]:
     """Raises ValueError for options that do not go together."""
     endpoint = parse_endpoint(options.url)
-    units, (first, last) = options.scan or (options.unit, options.unit), options.range
+    units, (first, last) = options.scan or (_unit_of(options),) * 2, options.range
     if not endpoint.framing.has_transactions and not 1 <= units[0] <= units[1] <= 247:
         raise ValueError("units on a serial line are 1 to 247 (0 is the broadcast)")
     if not 0 <= first + options.offset <= last + options.offset < ADDRESSES:
         raise ValueError(f"{first}-{last} with an offset of {options.offset} is not on the wire")
     return endpoint, _tls(options, endpoint)
+
+
+def _unit_of(options: Namespace) -> int:
+    """Not argparse's default, with which `--unit 1` would go unnoticed beside `--scan`."""
+    return 1 if options.unit is None else int(options.unit)
 
 
 def _tls(options: Namespace, endpoint: Endpoint) -> ModbusTlsSettings | None:
