@@ -38,8 +38,9 @@ NOW_US = 1_767_225_600_123_456
 class Sllurp:
     """What the process has printed, as it comes."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, endpoint: LlrpEndpoint) -> None:
         self._process = process
+        self._endpoint = endpoint
 
     async def next(self, key: str) -> Any:
         """The next thing of this kind that it tells."""
@@ -50,7 +51,11 @@ class Sllurp:
         raise AssertionError(f"sllurp ended without telling {key}")
 
     async def end(self) -> bool:
-        """Disconnect; whether its thread is still there after that."""
+        """Disconnect; whether its thread is still there after that.
+
+        sllurp expects an answer only after it has sent the request, so it may miss one that comes at once.
+        """
+        await self._endpoint.impose(Fault(FaultKind.SLOW, delay_s=0.1))
         assert self._process.stdin is not None
         self._process.stdin.close()
         alive: bool = await self.next("alive")
@@ -83,7 +88,7 @@ def sllurp(endpoint: LlrpEndpoint) -> Start:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            yield Sllurp(process)
+            yield Sllurp(process, endpoint)
         finally:
             if process.returncode is None:
                 process.kill()
