@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "hub_gateway.drivers"
 
-_BUILT_IN = {"modbus": "drivers.modbus"}
+_BUILT_IN = {"modbus": "drivers.modbus", "rfid": "drivers.rfid"}
 
 
 @dataclass(frozen=True, slots=True)
