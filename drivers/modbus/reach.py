@@ -6,25 +6,27 @@ Each answer is None, or what stands in the way, for the person who wrote the con
 from __future__ import annotations
 
 from drivers.modbus.dialect import MAX_WRITTEN_REGISTERS, WRITE_REGISTER, Dialect
-from drivers.modbus.plan import Limits, plan
+from drivers.modbus.plan import Limits
 from drivers.modbus.point import ADDRESSES, ModbusPoint, Range
 
 
 def unreadable(point: ModbusPoint, limits: Limits, dialect: Dialect) -> str | None:
     """Why no request can fetch the point."""
+    own = span = point.span
     for whole in limits.start_only:
-        if whole.overlaps(point.span) and not (whole.start <= point.span.start and point.span.end <= whole.end):
-            return f"at {point.span} lies across the edge of the start-only block {whole}"
-    (block,) = plan([point], limits)
-    span, most = block.span, limits.max_bits if block.span.table.holds_bits else limits.max_registers
-    if block.count > most:
+        if whole.overlaps(own):
+            if own.start < whole.start or own.end > whole.end:
+                return f"at {own} lies across the edge of the start-only block {whole}"
+            span = Range(own.table, whole.start, own.end)
+    count, most = span.end - span.start, limits.max_bits if span.table.holds_bits else limits.max_registers
+    if count > most:
         what, key = ("bits", "max_bits") if span.table.holds_bits else ("registers", "max_registers")
-        if block.start_only:
-            return f"is read with {span}, which is {block.count} {what}, but {key} is {most}"
-        return f"has {block.count} {what} but {key} is {most}"
+        if span != own:
+            return f"is read with {span}, which is {count} {what}, but {key} is {most}"
+        return f"has {count} {what} but {key} is {most}"
     for banned in limits.forbidden:
-        if banned.overlaps(point.span):
-            return f"at {point.span} lies in the forbidden {banned}"
+        if banned.overlaps(own):
+            return f"at {own} lies in the forbidden {banned}"
         if banned.overlaps(span):
             return f"is read with {span}, which takes in the forbidden {banned}"
     return _off_the_table(span, dialect)

@@ -5,6 +5,7 @@ Every check raises ValueError in the words that an operator reads; the config lo
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -181,8 +182,8 @@ class ModbusDeviceSettings(DeviceSettings):
     )
     address_offset: int = Field(
         default=0,
-        gt=-ADDRESSES,
-        lt=ADDRESSES,
+        ge=1 - ADDRESSES,
+        le=ADDRESSES - 1,
         description="added to every address of the device on the wire; -1 where its manual counts from 1",
     )
     function_codes: FunctionCodes = FunctionCodes()
@@ -252,8 +253,8 @@ class ModbusDeviceSettings(DeviceSettings):
             for problem in (unreadable(point, limits, dialect), unwritable(point, dialect))
             if problem is not None
         ]
-        names = [point.name for point in points]
-        problems += [f'two points are called "{name}"' for name in sorted({n for n in names if names.count(n) > 1})]
+        names = Counter(point.name for point in points)
+        problems += [f'two points are called "{name}"' for name, count in sorted(names.items()) if count > 1]
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.modbus.settings import ModbusDeviceSettings
 from gateway.config import ConfigError, Settings, load, source
 from gateway.config.settings import DefaultSettings
 
@@ -28,14 +29,16 @@ def test_the_example_loads_without_any_preparation() -> None:
         "merge-drive-1",
         "merge-drive-2",
         "sorter-exit",
+        "palletiser",
+        "singulator-card",
     ]
-    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 2]
+    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 2, 1, 3]
 
 
 def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder: Path) -> None:
     text, switched_on = re.subn(r"^(\s+)# (\w+: )", r"\1\2", copied.read_text(), flags=re.MULTILINE)
     text, notes = re.subn(r"^ +(address|type|order): .*\n", "", text, flags=re.MULTILINE)
-    assert (switched_on, notes) == (7, 4)
+    assert (switched_on, notes) == (8, 4)
     copied.write_text(text)
     for name in ("ca.pem", "gateway.pem", "gateway.key", "mqtt"):
         (folder / name).write_text("hunter2\n")
@@ -53,6 +56,7 @@ def test_the_example_names_every_key_of_the_gateway() -> None:
         *(Settings.model_fields[name].annotation for name in ("gateway", "buffer", "http")),
         DefaultSettings,
         type(load(CONFIG / "hub.yaml", environment={}).destinations[0]),
+        ModbusDeviceSettings,
     ]
     for model in models:
         assert model is not None
