@@ -108,7 +108,7 @@ class RfidDriver:
                 is_reachable = False
                 raise
             finally:
-                if is_reachable:
+                if is_reachable and session.failure is None:
                     await setup.take_leave()
 
     def _judge(self, clock: ReaderClock) -> None:

@@ -54,7 +54,8 @@ class LineSession:
 
     async def readings(self) -> AsyncIterator[Reading]:
         """As `drivers.contract.StreamSession.readings`."""
-        for reading in self._portal.connected():
+        self._portal.start_anew()
+        for reading in self._portal.untold():
             yield reading
         splitter = LineSplitter()
         is_first = True

@@ -38,6 +38,7 @@ class Portal:
         self._stays = (
             None if device.window is None else Deduplicator(window_s=device.window, report_tags=device.report_tags)
         )
+        self._untold: list[Reading] = []
         self._has_complained = False
         self._in_use = set(device.antennas)
         """The antennas that are expected to work: those of the settings, and any that has seen a tag."""
@@ -71,12 +72,15 @@ class Portal:
         """The stays that have ended and are to be reported."""
         return () if self._stays is None else [self._reading(each) for each in self._stays.end_stays(now_s=now_s)]
 
-    def connected(self) -> Sequence[Reading]:
-        """The reader is connected, perhaps again: whether a tag has stayed meanwhile is not known, so none has.
+    def start_anew(self) -> None:
+        """The reader was just connected, perhaps again. Whether a tag has stayed meanwhile is not known, so none has."""
+        if self._stays is not None:
+            self._untold += [self._reading(each) for each in self._stays.end_all()]
 
-        Returns the stays of before that are to be reported.
-        """
-        return () if self._stays is None else [self._reading(each) for each in self._stays.end_all()]
+    def untold(self) -> Sequence[Reading]:
+        """The stays of an earlier connection that are to be reported; from then on they have been."""
+        told, self._untold = self._untold, []
+        return told
 
     def failed(self, reason: Reason, *, now_ns: int) -> Reading:
         """Something went wrong that is no tag: reports were lost, or could not be understood."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import chain
 
+from drivers.contract import DeviceUnavailable
 from drivers.model import Reading, Reason
 from drivers.rfid import failure
 from drivers.rfid.clock import ReaderClock
@@ -56,14 +57,18 @@ class LlrpSession:
         self._link = link
         self._clock = clock
         self._wall_ns = wall_ns
+        for portal in portals:
+            portal.start_anew()
         self._patience_s = INTERVALS_OF_PATIENCE * keepalive_s
         self._incidents = Incidents(
             portals, self._portal, link=link, wall_ns=wall_ns, quiet=quiet, runs_always=runs_always
         )
         self._loop = asyncio.get_running_loop()
         self._last = LastReports()
-        self._early: list[Reading] = [reading for portal in portals for reading in portal.connected()]
+        self._early: list[Reading] = []
         self._understands = True
+        self.failure: DeviceUnavailable | None = None
+        """What ended the readings: a reader that is gone, of which no leave can be taken."""
 
     def before_start(self, message: Message) -> None:
         """Take a message that came before our ROSpec: tags in it are the answer to somebody else's question."""
@@ -79,19 +84,21 @@ class LlrpSession:
     async def readings(self) -> AsyncIterator[Reading]:
         """As `drivers.contract.StreamSession.readings`."""
         early, self._early = self._early, []
-        for reading in early:
+        for reading in chain(*(portal.untold() for portal in self._portals), early):
             yield reading
-        while True:
-            silent_at_s = self._connection.heard_at_s + self._patience_s
-            next_end_s = min(portal.next_end_s for portal in self._portals)
-            message = await self._connection.receive(min(silent_at_s, next_end_s))
-            for told in chain(() if message is None else self._read(message), self._ended_stays(next_end_s)):
-                if told is None:
-                    await asyncio.sleep(0)
-                else:
-                    yield told
-            if message is None and self._loop.time() >= self._connection.heard_at_s + self._patience_s:
-                raise failure.silent(self._link, self._patience_s, pending_bytes=self._connection.pending_bytes)
+        try:
+            while True:
+                next_end_s = min(portal.next_end_s for portal in self._portals)
+                silent_at_s = self._connection.heard_at_s + self._patience_s
+                message = await self._connection.receive(min(silent_at_s, next_end_s))
+                for told in chain(self._read(message), self._ended_stays(next_end_s)):
+                    if told is None:
+                        await asyncio.sleep(0)
+                    else:
+                        yield told
+        except DeviceUnavailable as error:
+            self.failure = error
+            raise
 
     def _ended_stays(self, next_end_s: float) -> Iterator[Reading]:
         now_s = self._loop.time()
@@ -99,8 +106,16 @@ class LlrpSession:
             for portal in self._portals:
                 yield from portal.end_stays(now_s=now_s)
 
-    def _read(self, message: Message) -> Iterator[Reading | None]:
-        """What a message tells; None where others should get their turn."""
+    def _read(self, message: Message | None) -> Iterator[Reading | None]:
+        """What a message tells; None where others should get their turn. Raises `DeviceUnavailable` if it is the last.
+
+        No message is none either, for a while.
+        """
+        if message is None:
+            silence_s = self._loop.time() - self._connection.heard_at_s
+            if silence_s >= self._patience_s:
+                raise failure.silent(self._link, self._patience_s, pending_bytes=self._connection.pending_bytes)
+            return
         try:
             if message.type == MessageType.RO_ACCESS_REPORT:
                 yield from self._tags(message.body)
