@@ -77,7 +77,12 @@ def _check(parsed: argparse.Namespace) -> Exit:
         f"{parsed.config}: OK, {len(settings.devices)} devices with {points} points, "
         f"{len(settings.destinations)} destinations"
     )
-    return Exit.OK
+    if not parsed.live:
+        return Exit.OK
+    from gateway.live_command import print_live_check
+
+    print()
+    return Exit.OK if print_live_check(settings.devices, state_folder=settings.state_folder) else Exit.UNAVAILABLE
 
 
 def _points(parsed: argparse.Namespace) -> Exit:
@@ -168,7 +173,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     add("run", _run, "the daemon: read, buffer, forward until SIGTERM")
-    add("check", _check, "validate a config file and tell everything that is wrong with it")
+    check = add("check", _check, "validate a config file and tell everything that is wrong with it")
+    check.add_argument("--live", action="store_true", help="also connect to every device and read each point once")
     add("points", _points, "every point with the request that will fetch it")
     add("schema", _schema, "JSON Schema of the config file, for editors", with_config=False)
     buffer = commands.add_parser("buffer", help="what is waiting, per destination; works while the daemon runs")
