@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from drivers.settings import DeviceSettings
 from gateway.config.destination import DEFAULT_PORTS, DestinationSettings
-from gateway.config.devices import Context, device, names_in, twice
+from gateway.config.devices import device, names_in, twice
+from gateway.config.entry import Context
 from gateway.config.problems import ConfigError, Place, Problem, problem, quoted
+from gateway.config.profiles import Shelf
 from gateway.config.references import Resolved, resolve
 from gateway.config.settings import DefaultSettings, Document, Settings
 from gateway.config.source import MAX_BYTES, Source, parse
@@ -22,8 +24,8 @@ from gateway.links import links
 def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> Settings:
     """Read, merge and validate the config file at `path`.
 
-    `environment` is where `${env:}` and `${credential:}` look. Relative paths in the file (points files, certificates,
-    `${file:}`, the buffer) start at its folder. Raises `ConfigError` with every mistake, and nothing else.
+    `environment` is where `${env:}` and `${credential:}` look. Relative paths in the file (profiles, points files,
+    certificates, `${file:}`, the buffer) start at its folder. Raises `ConfigError` with every mistake and nothing else.
     """
     source = parse(_read(path), file=str(path))
     folder = path.absolute().parent
@@ -43,7 +45,7 @@ def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> Settings
     found += document.problems
     bad = {at[1] for at in (*document.paths, *resolved.unresolved) if len(at) > 1 and at[0] == "defaults"}
     defaults = _defaults(resolved.data.get("defaults"), bad=bad)
-    context = Context(source, resolved, folder, path.parent, defaults)
+    context = Context(source, resolved, folder, path.parent, defaults, Shelf(folder, path.parent))
     entries = resolved.data.get("devices")
     devices = [device(index, context=context) for index in range(len(entries))] if isinstance(entries, list) else []
     for each in devices:
@@ -124,5 +126,5 @@ def _shared_links(devices: Sequence[DeviceSettings], source: Source) -> list[Pro
 
 
 def _in_order(found: Iterable[Problem], *, first: str) -> list[Problem]:
-    """Once each; the config file before points files, top to bottom."""
+    """Once each; the config file before profiles and points files, top to bottom."""
     return sorted(dict.fromkeys(found), key=lambda each: (each.file != first, each.file, each.line, each.column))

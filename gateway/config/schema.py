@@ -7,6 +7,7 @@ checked by `load`, which knows more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal
@@ -15,8 +16,13 @@ from pydantic import BaseModel, Field, create_model
 
 from drivers import registry
 from drivers.settings import DeviceSettings
+from gateway.config import profiles
 from gateway.config.settings import Document
 
+_POINTS_FILE: Any = (
+    Annotated[str, Field(min_length=1)],
+    Field(default="", description="A CSV file with more points; its columns are the keys of a point."),
+)
 _REFERENCE = {
     "type": "string",
     "pattern": r"\$\{(env|file|credential):[^{}]+\}",
@@ -30,8 +36,10 @@ _DURATIONS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 def json_schema() -> dict[str, object]:
     """The schema (draft 2020-12). Imports every driver family that is installed."""
-    models = [_device(name, registry.family(name).settings) for name in registry.names()]
+    families = {name: registry.family(name).settings for name in registry.names()}
+    models = [_device(name, settings) for name, settings in families.items()]
     entry: Any = Annotated[reduce(or_, models), Field(discriminator="driver")] if len(models) > 1 else models[0]
+    entry = reduce(or_, [_by_profile(name, settings) for name, settings in families.items()], entry)
     whole = create_model(
         "hub-gateway config",
         __base__=Document,
@@ -53,12 +61,32 @@ def _device(name: str, settings: type[DeviceSettings]) -> type[BaseModel]:
 
     fields: dict[str, Any] = {
         "driver": (Literal[name], Field(description=f"The kind of device; here {name}.")),
-        "points_file": (
-            Annotated[str, Field(min_length=1)],
-            Field(default="", description="A CSV file with more points; its columns are the keys of a point."),
-        ),
+        "points_file": _POINTS_FILE,
     }
-    model: type[BaseModel] = create_model(f"{name} device", __base__=settings, **fields)
+    return _amended(create_model(f"{name} device", __base__=settings, **fields), amend)
+
+
+def _by_profile(name: str, settings: type[DeviceSettings]) -> type[BaseModel]:
+    """An entry that names a profile: that has the driver and, most often, the points."""
+
+    def amend(schema: dict[str, Any]) -> None:
+        schema["required"] = [key for key in schema["required"] if key != "points"]
+
+    fields: dict[str, Any] = {
+        "driver": (Literal[name], Field(default=name, description="The profile has it.")),
+        "profile": (
+            Annotated[str, Field(min_length=1)],
+            Field(
+                description="A controller that the gateway knows, or a YAML file with such a profile.",
+                examples=profiles.shipped(),
+            ),
+        ),
+        "points_file": _POINTS_FILE,
+    }
+    return _amended(create_model(f"{name} device by profile", __base__=settings, **fields), amend)
+
+
+def _amended(model: type[BaseModel], amend: Callable[[dict[str, Any]], None]) -> type[BaseModel]:
     model.model_config["json_schema_extra"] = amend
     model.model_rebuild(force=True)
     return model

@@ -15,9 +15,11 @@ from typing import Any
 import yaml
 
 from gateway.config.problems import ConfigError, KeyPath, Place, Problem, dotted, problem
-from gateway.config.tree import NO_ANCHOR, Builder, Node, Plain
+from gateway.config.tree import NO_ANCHOR, TOO_DEEP, Builder, Node, Plain
 
 MAX_BYTES = 16 * 2**20
+
+_SECTIONS = "sections: gateway:, destinations:, devices:"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,6 +32,7 @@ _HINTS = (
     ("did not find expected node content", "something is missing here, or there is a comma too many"),
     ("found unexpected end of stream", "a quote is opened and never closed"),
     ("undefined alias", NO_ANCHOR),
+    ("exceeded maximum nesting depth", TOO_DEEP),
 )
 
 
@@ -69,8 +72,8 @@ class Source:
             yield part, key, node
 
 
-def parse(raw: bytes, *, file: str) -> Source:
-    """Read YAML in UTF-8. Raises `ConfigError` for what is no YAML, no mapping, or beyond the bounds above."""
+def parse(raw: bytes, *, file: str, sections: str = _SECTIONS) -> Source:
+    """Read YAML in UTF-8. Raises `ConfigError` for what is no YAML, beyond the bounds above, or not of `sections`."""
     text = _text(raw, file)
     builder = Builder(file)
     try:
@@ -85,7 +88,7 @@ def parse(raw: bytes, *, file: str) -> Source:
         raise ConfigError([problem(Place(file, 1, 1, ""), "the file is empty")])
     if not isinstance(root.content, dict):
         place = Place(file, root.line, root.column, "")
-        raise ConfigError([problem(place, "the file must consist of sections: gateway:, destinations:, devices: …")])
+        raise ConfigError([problem(place, f"the file must consist of {sections} …")])
     return Source(file, root, builder.problems)
 
 

@@ -13,6 +13,7 @@ from gateway.config.scalars import Scalar, plain_scalar
 
 MAX_DEPTH = 50
 MAX_VALUES = 1_000_000
+TOO_DEEP = f"lists and mappings are nested more than {MAX_DEPTH} deep"
 NO_ANCHOR = "nothing above is marked with & and this name; text that starts with * needs quotes"
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -60,7 +61,7 @@ class Builder:
             self._add(Node(line, column, self._scalar(event, line, column)), event.anchor, text=event.value)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self._open) >= MAX_DEPTH:
-                self._refuse(line, column, f"lists and mappings are nested more than {MAX_DEPTH} deep")
+                self._refuse(line, column, TOO_DEEP)
             self._check_tag(event.tag, line, column)
             content: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
             self._open.append(_Open(Node(line, column, content), event.anchor))
