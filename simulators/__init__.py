@@ -2,10 +2,12 @@
 
 Four separate things, each usable without the next:
 
-    hub, conveyor                      physics: parcels on belts, pure `step(dt_s)`, seeded
-    conveyor_map                       what a conveyor's controller shows as registers and coils
-    modbus, framing                    the wire dialect: request bytes in, response bytes out; no I/O
-    endpoint, listener, terminal       faults, TCP sockets, serial lines
+    hub, dock, conveyor, scales, portal, sorter    physics: parcels on belts, pure `step(dt_s)`, seeded
+    ledger                                         what truly happens there
+    faces, conveyor_map                            what an instrument or a controller shows of it
+    modbus, framing, llrp …                        wire dialects: request bytes in, response bytes out
+    endpoint, listener, terminal                   faults, TCP sockets, serial lines
+    layout, dialects, running                      which machines there are, and where they answer
 
 Nothing here is shared with the gateway or its drivers: a register table or a codec that both sides use hides the same
 mistake twice.

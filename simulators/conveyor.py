@@ -51,6 +51,16 @@ class ConveyorSpec:
     release_gap_m: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Jams:
+    """How jams come and go by themselves."""
+
+    chance: float = 0.0
+    """How likely a parcel sticks under each exit photo-eye that it passes."""
+    clear_after_s: float = 15.0
+    """How long until somebody frees a parcel that stuck by chance."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What the controller counts since it was powered on."""
@@ -74,8 +84,7 @@ class Conveyor:
         downstream: Machine,
         random: Random,
         ledger: Ledger,
-        jam_chance: float = 0.0,
-        jam_clears_after_s: float = 15.0,
+        jams: Jams,
     ) -> None:
         self.name = spec.name
         self.length_m = spec.length_m
@@ -97,8 +106,7 @@ class Conveyor:
         self._release_gap_m = spec.release_gap_m
         self._random = random
         self._ledger = ledger
-        self._jam_chance = jam_chance
-        self._jam_clears_after_s = jam_clears_after_s
+        self._jams = jams
         self._jam_next = False
         self._clears_in_s = math.inf
         self._driven_blocked_m = 0.0
@@ -182,8 +190,8 @@ class Conveyor:
             if parcel is not self.stuck:
                 parcel.front_m = max(before_m, min(before_m + distance_m, stop_m))
             ahead_m = parcel.rear_m
-            if before_m < eye_m <= parcel.front_m and self._random.random() < self._jam_chance:
-                self.jam(clear_after_s=self._jam_clears_after_s)
+            if before_m < eye_m <= parcel.front_m and self._random.random() < self._jams.chance:
+                self.jam(clear_after_s=self._jams.clear_after_s)
             if parcel.front_m > self.length_m:
                 self._hand_over(parcel)
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 from typing import Protocol
 
-from simulators.conveyor import Conveyor, ConveyorSpec
+from simulators.conveyor import Conveyor, ConveyorSpec, Jams
 from simulators.dock import Discharge, Dock, epcs
 from simulators.ledger import Ledger
 from simulators.load_cell import LoadCell
@@ -39,10 +39,7 @@ class LineSpec:
     destinations: Sequence[str] = ()
     """What parcels are labelled with; by default every chute of the sorter but the last."""
     dead_tag_chance: float = 0.003
-    jam_chance: float = 0.0
-    """How likely a parcel sticks under each exit photo-eye that it passes."""
-    jam_clears_after_s: float = 15.0
-    """How long until somebody frees a parcel that stuck by chance."""
+    jams: Jams = field(default_factory=Jams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ class Line:
         machines: list[Machine] = [downstream]
         belts: list[Conveyor] = []
         for belt_spec in reversed(spec.belts):
-            belt = _belt(belt_spec, spec, downstream=downstream, ledger=ledger, seed=seed)
+            belt = _belt(belt_spec, spec.jams, downstream=downstream, ledger=ledger, seed=seed)
             belts.insert(0, belt)
             machines.append(belt)
             downstream = belt
@@ -163,35 +160,13 @@ class Hub:
                 part.step(part_s)
 
 
-def _belt(spec: ConveyorSpec, line: LineSpec, *, downstream: Machine, ledger: Ledger, seed: int) -> Conveyor:
+def _belt(spec: ConveyorSpec, jams: Jams, *, downstream: Machine, ledger: Ledger, seed: int) -> Conveyor:
     random = Random(f"{seed} {spec.name}")
-    chance, clears_s = line.jam_chance, line.jam_clears_after_s
     match spec:
         case WeighBeltSpec():
-            return WeighBelt(
-                spec,
-                downstream=downstream,
-                random=random,
-                ledger=ledger,
-                jam_chance=chance,
-                jam_clears_after_s=clears_s,
-            )
+            return WeighBelt(spec, downstream=downstream, random=random, ledger=ledger, jams=jams)
         case PortalBeltSpec():
-            return PortalBelt(
-                spec,
-                downstream=downstream,
-                random=random,
-                radio=Random(f"{seed} {spec.name} radio"),
-                ledger=ledger,
-                jam_chance=chance,
-                jam_clears_after_s=clears_s,
-            )
+            radio = Random(f"{seed} {spec.name} radio")
+            return PortalBelt(spec, downstream=downstream, random=random, radio=radio, ledger=ledger, jams=jams)
         case _:
-            return Conveyor(
-                spec,
-                downstream=downstream,
-                random=random,
-                ledger=ledger,
-                jam_chance=chance,
-                jam_clears_after_s=clears_s,
-            )
+            return Conveyor(spec, downstream=downstream, random=random, ledger=ledger, jams=jams)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from simulators.conveyor import MAX_SPEED_MM_S, ConveyorSpec
+from simulators.conveyor import MAX_SPEED_MM_S, ConveyorSpec, Jams
 from simulators.hub import LineSpec
 from simulators.load_cell import CellSpec
 from simulators.machine import LONGEST_PARCEL_M
@@ -140,7 +140,10 @@ class LineSettings(Strict):
             self.name,
             [machine.spec() for machine in self.machines if not isinstance(machine, SorterSettings)],
             sorter=last.spec() if isinstance(last, SorterSettings) else None,
-            **self.model_dump(exclude={"name", "machines"}),
+            arrivals_per_hour=self.arrivals_per_hour,
+            destinations=self.destinations,
+            dead_tag_chance=self.dead_tag_chance,
+            jams=Jams(self.jam_chance, self.jam_clears_after_s),
         )
 
 

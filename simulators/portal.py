@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from simulators.conveyor import Conveyor, ConveyorSpec
+from simulators.conveyor import Conveyor, ConveyorSpec, Jams
 from simulators.epc import EPC_BYTES
 from simulators.faces import Sighting
 from simulators.ledger import Event, Ledger
@@ -120,18 +120,10 @@ class PortalBelt(Conveyor):
         random: Random,
         radio: Random,
         ledger: Ledger,
-        jam_chance: float = 0.0,
-        jam_clears_after_s: float = 15.0,
+        jams: Jams,
     ) -> None:
         """`radio` is the luck of whoever asks `portal`: how often somebody asks must not change the line."""
-        super().__init__(
-            spec,
-            downstream=downstream,
-            random=random,
-            ledger=ledger,
-            jam_chance=jam_chance,
-            jam_clears_after_s=jam_clears_after_s,
-        )
+        super().__init__(spec, downstream=downstream, random=random, ledger=ledger, jams=jams)
         self.portal = Portal(spec.name, antennas=spec.antennas, passing=self._tags, strays=spec.strays, random=radio)
 
     def step(self, dt_s: float) -> None:

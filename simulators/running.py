@@ -95,7 +95,8 @@ async def serve(
 async def keep_pace(step: Callable[[], None], *, every_s: float, after: Callable[[], None]) -> None:
     """Call `step` once for every `every_s` that passes, and `after` when it has caught up; for ever, without drift.
 
-    Deadlines are absolute. It wakes no more often than every `STEP_S`, so fast steps are done several at a time.
+    Deadlines are absolute. It wakes no more often than every `STEP_S`, so fast steps are done several at a time; when
+    there are more than it can do, endpoints still have their turn that often.
     """
     loop = asyncio.get_running_loop()
     pause_s = max(every_s, STEP_S)
@@ -104,7 +105,7 @@ async def keep_pace(step: Callable[[], None], *, every_s: float, after: Callable
         await asyncio.sleep(max(0.0, due_s + pause_s - every_s - loop.time()))
         now_s = loop.time()
         due_s = max(due_s, now_s - _FORGIVEN_S)
-        while due_s <= now_s:
+        while due_s <= now_s and loop.time() < now_s + STEP_S:
             step()
             due_s += every_s
         after()

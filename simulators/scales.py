@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 
-from simulators.conveyor import Conveyor, ConveyorSpec
+from simulators.conveyor import Conveyor, ConveyorSpec, Jams
 from simulators.ledger import Event, Ledger, kilograms
 from simulators.load_cell import CellSpec, LoadCell
 from simulators.machine import Machine, Parcel
@@ -32,17 +32,9 @@ class WeighBelt(Conveyor):
         downstream: Machine,
         random: Random,
         ledger: Ledger,
-        jam_chance: float = 0.0,
-        jam_clears_after_s: float = 15.0,
+        jams: Jams,
     ) -> None:
-        super().__init__(
-            spec,
-            downstream=downstream,
-            random=random,
-            ledger=ledger,
-            jam_chance=jam_chance,
-            jam_clears_after_s=jam_clears_after_s,
-        )
+        super().__init__(spec, downstream=downstream, random=random, ledger=ledger, jams=jams)
         self.cell = LoadCell(spec.name, spec.cell, random=random)
         self._half_gone: Parcel | None = None
         self._shown_kg: Decimal | None = None

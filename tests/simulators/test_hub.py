@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from simulators.conveyor import Conveyor, ConveyorSpec
+from simulators.conveyor import Conveyor, ConveyorSpec, Jams
 from simulators.hub import Hub, HubSpec, LineSpec
 from simulators.machine import GAP_M, STEP_S, Parcel
 
@@ -27,7 +27,7 @@ interferences = st.lists(
 
 def line(*lengths_m: float, seed: int = 1, jam_chance: float = 0.0, arrivals_per_hour: float = 3600.0) -> Hub:
     specs = [ConveyorSpec(f"c{index}", length_m, 1000) for index, length_m in enumerate(lengths_m)]
-    built = LineSpec("line", specs, arrivals_per_hour=arrivals_per_hour, jam_chance=jam_chance)
+    built = LineSpec("line", specs, arrivals_per_hour=arrivals_per_hour, jams=Jams(jam_chance))
     return Hub(HubSpec([built]), seed=seed)
 
 

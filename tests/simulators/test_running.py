@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -73,3 +74,27 @@ async def test_a_late_loop_catches_up_step_by_step_and_does_not_drift(until: Unt
         pace.cancel()
     assert steps <= elapsed_s / 0.01
     assert len(shown) < steps
+
+
+async def test_a_twin_that_is_too_slow_leaves_endpoints_their_turn(until: Until) -> None:
+    steps = turns_within = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps < 100:
+            time.sleep(0.005)  # calculates fifty times as long as the time that passes in the twin
+
+    async def endpoint() -> None:
+        nonlocal turns_within
+        while True:
+            turns_within += 0 < steps < 100
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        pace = group.create_task(keep_pace(step, every_s=0.0001, after=lambda: None), name="pace")
+        other = group.create_task(endpoint(), name="endpoint")
+        await until(lambda: steps >= 100)
+        pace.cancel()
+        other.cancel()
+    assert turns_within > 5

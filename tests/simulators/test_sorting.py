@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulators.conveyor import ConveyorSpec
+from simulators.conveyor import ConveyorSpec, Jams
 from simulators.faces import PackCommand, PackState
 from simulators.hub import Hub, HubSpec, LineSpec
 from simulators.ledger import Entry, Event
@@ -48,7 +48,7 @@ def sorted_line(
         arrivals_per_hour=arrivals_per_hour,
         destinations=destinations,
         dead_tag_chance=dead_tag_chance,
-        jam_chance=jam_chance,
+        jams=Jams(jam_chance),
     )
     hub = Hub(HubSpec([line]), seed=seed)
     entries: list[Entry] = []
