@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "hub_gateway.drivers"
 
-_BUILT_IN = {"modbus": "drivers.modbus", "rfid": "drivers.rfid"}
+_BUILT_IN = {"modbus": "drivers.modbus", "opcua": "drivers.opcua", "rfid": "drivers.rfid", "scale": "drivers.scale"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ kernel, whose buffers are bounded. Who opens a serial port imports pyserial, nob
 
 from __future__ import annotations
 
+from drivers.transport.descriptor import MOST_TAKEN_BYTES
 from drivers.transport.endpoint import Endpoint, Rfc2217Endpoint, SerialEndpoint, SerialLine, TcpEndpoint, parse_url
 from drivers.transport.stream import ByteStream, open_stream
 
 __all__ = [
+    "MOST_TAKEN_BYTES",
     "ByteStream",
     "Endpoint",
     "Rfc2217Endpoint",

@@ -12,7 +12,7 @@ from drivers.transport import failure
 from drivers.transport.endpoint import Endpoint
 
 _CHUNK_BYTES = 65536
-_MOST_TAKEN_BYTES = 2**20
+MOST_TAKEN_BYTES = 2**20
 """At once: who sends faster than it can be thrown away must not hold up everybody else."""
 
 
@@ -50,7 +50,7 @@ class DescriptorStream:
         """What has come, piece by piece, without waiting; ends also when the line is gone."""
         taken = 0
         with suppress(OSError):
-            while taken < _MOST_TAKEN_BYTES and (data := os.read(self._descriptor, _CHUNK_BYTES)):
+            while taken < MOST_TAKEN_BYTES and (data := os.read(self._descriptor, _CHUNK_BYTES)):
                 taken += len(data)
                 yield data
 

@@ -74,9 +74,14 @@ class Rfc2217Stream:
     async def write(self, data: bytes) -> None:
         await self._connection.write(self._take_owed() + telnet.escape(data))
 
-    def discard_input(self) -> None:
+    def take_input(self) -> Iterator[bytes]:
         for received in self._connection.take_input():
-            self._sort(received)
+            if data := self._sort(received):
+                yield data
+
+    def discard_input(self) -> None:
+        for _ in self.take_input():
+            pass
 
     async def _take_turn(self) -> bytes:
         """The data in what comes next; it may be all Telnet's, and none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -21,6 +21,13 @@ class ByteStream(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Hand all of `data` to the kernel. Raises `DeviceUnavailable` when the line is gone."""
+        ...
+
+    def take_input(self) -> Iterator[bytes]:
+        """What has come and was not read, piece by piece, without waiting; at most `MOST_TAKEN_BYTES` and a piece more.
+
+        That the line is gone is for `read` to say.
+        """
         ...
 
     def discard_input(self) -> None:

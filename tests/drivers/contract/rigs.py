@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tests.drivers.contract.modbus import ModbusRig
+from tests.drivers.contract.opcua import OpcuaRig
 from tests.drivers.contract.rfid import RfidRig
 from tests.drivers.contract.rig import Rig
+from tests.drivers.scale.rig import ScaleRig
 
-RIGS: tuple[Rig, ...] = (ModbusRig(), RfidRig())
+RIGS: tuple[Rig, ...] = (
+    ModbusRig(),
+    OpcuaRig(subscribe=True),
+    OpcuaRig(subscribe=False),
+    RfidRig(),
+    ScaleRig("polled"),
+    ScaleRig("streaming"),
+    ScaleRig("stable"),
+)
