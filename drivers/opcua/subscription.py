@@ -1,0 +1,258 @@
+"""Subscriptions: the server says what changed. One subscription for each device of the link.
+
+A notification is asked for by a publish request, of which a few wait at the server at any time. A server that has
+nothing to say answers one in every keep-alive period; so silence means that the way is cut. It is watched besides that
+the server's clock, which is one of the items, moves: a server that keeps a subscription alive and has forgotten its
+items is found out, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
+
+from drivers.model import Point, PointGroup, Quality, Reading, Value
+from drivers.opcua import failure, gather
+from drivers.opcua.complaints import Complaints
+from drivers.opcua.items import Item, clock_request, items_of, located
+from drivers.opcua.link import Link
+from drivers.opcua.point import OpcuaPoint
+from drivers.opcua.resolve import Nodes, resolve
+from drivers.opcua.settings import OpcuaDeviceSettings
+from drivers.opcua.value import quality
+from drivers.opcua.writing import write
+
+_MOST_REQUESTS = 8
+"""Publish requests that wait at the server."""
+_PAUSE_S = 0.1
+"""After a publish request that the server did not want."""
+_LIFETIME_IN_KEEP_ALIVES = 10
+"""Part 4, 5.14.2: at least three. After that many without a publish request the server gives the subscription up."""
+_CLOCK_MAY_REST_S = 5.0
+"""A server need not set its clock more often than every second or so."""
+_TRY_AGAIN_S = 30.0
+"""How often items that the server refused are tried again: its program may be loaded later than it starts."""
+_NO_FILTER = frozenset(
+    {
+        StatusCodes.BadFilterNotAllowed,
+        StatusCodes.BadMonitoredItemFilterInvalid,
+        StatusCodes.BadMonitoredItemFilterUnsupported,
+        StatusCodes.BadDeadbandFilterInvalid,
+    }
+)
+
+
+@dataclass(slots=True)
+class Watched:
+    """A device with its subscription."""
+
+    device: OpcuaDeviceSettings
+    groups: Sequence[PointGroup]
+    items: Sequence[Item]
+    number: int
+    silence_s: float
+    heard_s: float
+    refused: dict[int, Quality] = field(default_factory=dict)
+    """Items that the server does not have, or does not let us watch."""
+    beats: int = 0
+    beat_s: float = 0.0
+    sequence: int = 0
+
+    @property
+    def clock_handle(self) -> int:
+        return len(self.items)
+
+
+class SubscribedSession:
+    """`drivers.contract.StreamSession` and `WritableSession`."""
+
+    def __init__(self, link: Link, nodes: Nodes, *, complaints: Complaints, clock: Callable[[], int]) -> None:
+        """`clock` is wall-clock time in nanoseconds."""
+        self._link = link
+        self._nodes = nodes
+        self._complaints = complaints
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._watched: dict[int, Watched] = {}
+        self._acknowledge: list[ua.SubscriptionAcknowledgement] = []
+        self._requests = 0
+        self._try_again_s = 0.0
+
+    async def subscribe(self, device: OpcuaDeviceSettings, groups: Sequence[PointGroup]) -> None:
+        """Create the subscription of a device. Raises as `Link` does."""
+        publishing_ms = device.publishing_interval * 1000
+        keep_alives = max(1, math.floor(device.silence / 3 / device.publishing_interval))
+        made = await self._link.subscribe(
+            ua.CreateSubscriptionParameters(
+                RequestedPublishingInterval=ua.Duration(publishing_ms),
+                RequestedLifetimeCount=ua.Counter(keep_alives * _LIFETIME_IN_KEEP_ALIVES),
+                RequestedMaxKeepAliveCount=ua.Counter(keep_alives),
+                MaxNotificationsPerPublish=ua.Counter(0),
+                PublishingEnabled=True,
+                Priority=ua.Byte(0),
+            )
+        )
+        keep_alive_s = made.RevisedMaxKeepAliveCount * made.RevisedPublishingInterval / 1000
+        watched = Watched(
+            device,
+            groups,
+            items_of(device, groups),
+            made.SubscriptionId,
+            silence_s=max(device.silence, 2 * keep_alive_s),
+            heard_s=self._loop.time(),
+        )
+        self._watched[made.SubscriptionId] = watched
+        await self._monitor(watched, range(len(watched.items)))
+        await self._link.monitor(watched.number, [clock_request(watched.clock_handle, watched.silence_s)])
+        self._requests = min(len(self._watched) + 1, _MOST_REQUESTS)
+        self._try_again_s = self._loop.time() + _TRY_AGAIN_S
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        """As `drivers.contract.StreamSession.readings`."""
+        for watched in self._watched.values():
+            for reading in self._refusals(watched, watched.refused):
+                yield reading
+        waiting: list[asyncio.Task[ua.PublishResult | None]] = []
+        try:
+            while True:
+                while len(waiting) < self._requests:
+                    waiting.append(self._ask_for_more())
+                for result in await self._next(waiting):
+                    for reading in self._understand(result):
+                        yield reading
+                for reading in await self._try_refused_again():
+                    yield reading
+        finally:
+            for task in waiting:
+                task.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
+
+    async def write(self, group: PointGroup, point: Point, value: Value) -> Value:  # noqa: ARG002  the contract's
+        """As `drivers.contract.WritableSession.write`. Returns what was read back."""
+        assert isinstance(point, OpcuaPoint)
+        return await write(self._link, self._nodes[point.address], point, value)
+
+    async def _next(self, waiting: list[asyncio.Task[ua.PublishResult | None]]) -> list[ua.PublishResult]:
+        """Wait for notifications; takes the requests that were answered out of `waiting`.
+
+        Raises `DeviceUnavailable` when there were none for too long.
+        """
+        resumed_s = self._loop.time()
+        await asyncio.wait(waiting, timeout=self._patience_s(resumed_s), return_when=asyncio.FIRST_COMPLETED)
+        done = [task for task in waiting if task.done()]
+        waiting[:] = [task for task in waiting if not task.done()]
+        if not done:
+            self._check_silence(resumed_s)
+        results = [task.result() for task in done]
+        if None in results:
+            self._requests = max(1, len(waiting))
+            await asyncio.sleep(_PAUSE_S)
+        return [result for result in results if result is not None]
+
+    async def _monitor(self, watched: Watched, indices: Sequence[int]) -> list[int]:
+        """Create these items of a device; those that cannot be are `refused`. Returns those that are."""
+        found, lost = located([watched.items[index] for index in indices], self._nodes)
+        watched.refused.update({indices[at]: why for at, why in lost.items()})
+        wanted = [(indices[at], node) for at, node in found]
+        created: list[int] = []
+        for filtered in (True, False):
+            requests = [watched.items[index].request(node, index, filtered=filtered) for index, node in wanted]
+            results = await self._link.monitor(watched.number, requests)
+            unfiltered = []
+            for (index, node), result in zip(wanted, results, strict=True):
+                status = result.StatusCode
+                if status.value in _NO_FILTER and filtered and watched.items[index].deadband:
+                    unfiltered.append((index, node))
+                elif status.is_bad():
+                    watched.refused[index] = quality(status.value)
+                else:
+                    watched.refused.pop(index, None)
+                    created.append(index)
+            wanted = unfiltered
+        return created
+
+    def _ask_for_more(self) -> asyncio.Task[ua.PublishResult | None]:
+        acknowledged, self._acknowledge = self._acknowledge, []
+        return asyncio.create_task(self._link.publish(acknowledged), name=f"{self._link.name} publish")
+
+    def _understand(self, result: ua.PublishResult) -> list[Reading]:
+        """What a notification says. Raises `DeviceUnavailable` when it says that a subscription is at its end."""
+        watched = self._watched.get(result.SubscriptionId)
+        if watched is None:  # of one that the server has not forgotten yet
+            return []
+        now_s = watched.heard_s = self._loop.time()
+        message = result.NotificationMessage
+        if not message.NotificationData:
+            self._check_clock(watched, now_s)
+            return []
+        self._acknowledge.append(ua.SubscriptionAcknowledgement(result.SubscriptionId, message.SequenceNumber))
+        found: list[Reading] = []
+        for data in message.NotificationData:
+            if isinstance(data, ua.StatusChangeNotification):
+                raise failure.ended(self._link.name, watched.device.name, data.Status.value)
+            if isinstance(data, ua.DataChangeNotification):
+                if any(change.ClientHandle == watched.clock_handle for change in data.MonitoredItems):
+                    watched.beats, watched.beat_s = watched.beats + 1, now_s
+                found += gather.readings(
+                    watched.items,
+                    data.MonitoredItems,
+                    watched.device.effective_timestamp,
+                    now_ns=self._clock(),
+                    lost_some=self._complaints.lost_some,
+                )
+        for reading in found:
+            if reading.quality:
+                self._complaints.look_at(reading)
+        return found
+
+    def _patience_s(self, now_s: float) -> float:
+        """How long the next notification may take."""
+        return max(
+            0.0, min(max(each.heard_s, now_s) + each.silence_s for each in self._watched.values()) - self._loop.time()
+        )
+
+    def _check_silence(self, resumed_s: float) -> None:
+        """Nothing came in time: raise. What came while nobody listened for it does not count as silence."""
+        now_s = self._loop.time()
+        for each in self._watched.values():
+            if now_s >= max(each.heard_s, resumed_s) + each.silence_s:
+                raise failure.silent(self._link.name, each.device.name, each.silence_s)
+
+    def _check_clock(self, watched: Watched, now_s: float) -> None:
+        """Raise when the server's clock has moved before and does so no longer."""
+        limit_s = max(watched.silence_s, _CLOCK_MAY_REST_S)
+        if watched.beats > 1 and now_s - watched.beat_s > limit_s:
+            raise failure.stands_still(self._link.name, watched.device.name, limit_s)
+
+    async def _try_refused_again(self) -> list[Reading]:
+        """Once in a while. What the server has by now brings its first value by itself."""
+        if self._loop.time() < self._try_again_s:
+            return []
+        self._try_again_s = self._loop.time() + _TRY_AGAIN_S
+        changed: list[Reading] = []
+        for watched in self._watched.values():
+            if not watched.refused:
+                continue
+            before = dict(watched.refused)
+            self._nodes.update(await resolve(self._link, [watched.items[index].address for index in before]))
+            await self._monitor(watched, list(before))
+            news = {index: why for index, why in watched.refused.items() if before[index] != why}
+            changed += self._refusals(watched, news)
+        return changed
+
+    def _refusals(self, watched: Watched, refused: dict[int, Quality]) -> list[Reading]:
+        """What is bad from the start, one reading for each group."""
+        found: dict[PointGroup, dict[int, Quality]] = {}
+        for index, why in refused.items():
+            for sink in watched.items[index].sinks:
+                found.setdefault(sink.group, {})[sink.index] = why
+        readings = [Reading(group, self._clock(), (None,) * len(group.points), why) for group, why in found.items()]
+        for reading in readings:
+            self._complaints.look_at(reading)
+        return readings
