@@ -34,7 +34,7 @@ _MOST_BUFFERED = 2048
 _FRAMERS = {Framing.TCP: FramerType.SOCKET, Framing.RTU: FramerType.RTU, Framing.ASCII: FramerType.ASCII}
 _WRITES = {WRITE_COIL: 8, WRITE_REGISTER: 8, WRITE_COILS: 8, WRITE_REGISTERS: 8, MASK_WRITE: 10}
 """Functions that write, with the length of the RTU frame that confirms them."""
-_FUNCTIONS = {1, 2, 3, 4, *_WRITES}
+_READS = range(1, 5)
 
 
 class Reply(ModbusPDU):
@@ -54,11 +54,15 @@ class Reply(ModbusPDU):
         return data[2] + 5 if len(data) > 2 else 0
 
 
-class _Replies(DecodePDU):
-    """Takes replies to our functions only; what a noisy line makes of others is skipped as garbage."""
+class Replies(DecodePDU):
+    """Takes replies to reads, and to the function that was asked for; what noise makes of others is skipped."""
+
+    asked = 0
+    """The function of the pending request."""
 
     def lookupPduClass(self, data: bytes) -> type[ModbusPDU] | None:  # noqa: N802  pymodbus's name
-        return Reply if data[1] & 0x7F in _FUNCTIONS else None
+        function = data[1] & 0x7F
+        return Reply if function in _READS or function == self.asked else None
 
     def decode(self, frame: bytes) -> ModbusPDU:
         return Reply(frame[0], frame[1:])
@@ -126,8 +130,8 @@ def make_client(
         client.ctx.max_buffer_size = _MOST_BUFFERED
     context: Any = client.ctx
     if endpoint.framing is Framing.ASCII:
-        context.framer = StrictAscii(_Replies(False))
-    context.framer.decoder = _Replies(False)
+        context.framer = StrictAscii(Replies(False))
+    context.framer.decoder = Replies(False)
     context.callback_disconnected = on_lost
     if tls is not None:
         # Not AsyncModbusTlsClient: its framer takes half a frame for a whole one, and it knows no name but the host's.

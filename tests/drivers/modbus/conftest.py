@@ -207,6 +207,12 @@ def ascii_frame() -> Callable[[int, bytes], bytes]:
     return frame
 
 
+@pytest.fixture
+def framed(rtu: Any, ascii_frame: Any) -> Callable[[str, int, bytes], bytes]:
+    """A frame as the scheme of a url wants it."""
+    return lambda scheme, unit, pdu: (rtu if scheme.startswith("rtu") else ascii_frame)(unit, pdu)
+
+
 @pytest.fixture(scope="session")
 def libmodbus_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled `libmodbus_server.c`."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +42,39 @@ async def test_over_tcp(turns: int, scripted: Any, mbap: Any, make_driver: Any) 
     await cancelled_after(turns, make_driver({"url": server.url, "points": [SPEED]}))
     if server.connected.is_set():
         await asyncio.wait_for(server.disconnected.wait(), 5)
+
+
+@pytest.mark.parametrize("turns", range(30))
+@pytest.mark.parametrize("scheme", ["rtu+tcp", "ascii+tcp"])
+async def test_in_frames_of_a_line_over_tcp(
+    scheme: str, turns: int, scripted: Any, framed: Any, make_driver: Any
+) -> None:
+    server = await scripted(lambda request, send: send(framed(scheme, 1, b"\3\2\0\7")))
+    driver = make_driver({"url": server.url_of(scheme), "pause": "1ms", "points": [SPEED]})
+    await cancelled_after(turns, driver)
+    if server.connected.is_set():
+        await asyncio.wait_for(server.disconnected.wait(), 5)
+
+
+@pytest.mark.parametrize("turns", [*range(20), *range(20, 1000, 35)])
+async def test_in_tls_in_the_handshake_and_in_a_read(
+    turns: int, libmodbus: Any, forwarder: Any, make_driver: Any, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path / "plc.pem"))
+    with libmodbus("tcp", values={"h:0": 7}) as port:
+        url = f"tls://127.0.0.1:{await forwarder(port, context=context)}"
+        driver = make_driver({"url": url, "tls": {"ca": str(tmp_path / "plc.pem")}, "points": [SPEED]})
+        await cancelled_after(turns, driver)
+
+
+def self_signed(path: Path) -> Path:
+    """Certificate and key in one file."""
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(path))
+    name = ("-subj", "/CN=plc", "-addext", "subjectAltName=IP:127.0.0.1")
+    made = subprocess.run(["openssl", "req", "-x509", *key, *name], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + made.stdout)
+    return path
 
 
 @pytest.mark.parametrize("turns", range(30))

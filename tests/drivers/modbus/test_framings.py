@@ -116,11 +116,6 @@ def start(scripted: Any, serial_line: Any) -> Start:
     return make
 
 
-@pytest.fixture
-def framed(rtu: Any, ascii_frame: Any) -> Callable[[str, int, bytes], bytes]:
-    return lambda scheme, unit, pdu: (rtu if scheme.startswith("rtu") else ascii_frame)(unit, pdu)
-
-
 @pytest.mark.parametrize("scheme", WITHOUT_TRANSACTIONS)
 async def test_a_late_answer_is_never_taken_for_the_next_one(
     scheme: str, start: Any, framed: Any, make_driver: Any

@@ -23,7 +23,7 @@ from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.point import Range, Table
 from drivers.modbus.request import ReadRequest
 from drivers.modbus.settings import ModbusDeviceSettings
-from drivers.modbus.wire import StrictAscii, _Replies
+from drivers.modbus.wire import Replies, StrictAscii
 
 VALUES = (0x1234, 0xABCD)
 PDU = bytes([3, 4]) + b"".join(value.to_bytes(2, "big") for value in VALUES)
@@ -56,7 +56,7 @@ FRAMES: dict[str, Callable[[int, bytes], bytes]] = {"rtu": rtu, "ascii": ascii_f
 
 
 def framer(name: str) -> Any:
-    made: Any = {"rtu": FramerRTU, "ascii": StrictAscii, "tcp": FramerSocket}[name](_Replies(False))
+    made: Any = {"rtu": FramerRTU, "ascii": StrictAscii, "tcp": FramerSocket}[name](Replies(False))
     return made
 
 
@@ -122,7 +122,7 @@ def test_a_reply_is_only_what_stands_in_the_bytes_as_a_whole_frame(name: str, da
 @given(st.integers(1, 247), st.binary(min_size=1, max_size=252), st.binary(max_size=30))
 def test_every_ascii_frame_is_found_behind_noise(unit: int, pdu: bytes, noise: bytes) -> None:
     frame = ascii_frame(unit, pdu)
-    used, found, _, data = StrictAscii(_Replies(False)).decode(noise + b"\r\n" + frame)
+    used, found, _, data = StrictAscii(Replies(False)).decode(noise + b"\r\n" + frame)
     assert (used, found, data) == (len(noise) + 2 + len(frame), unit, pdu) or b"\r\n" in noise or b":" in noise
 
 

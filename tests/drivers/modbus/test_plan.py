@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,29 @@ def test_halves_share_the_points_and_want_nothing_at_their_ends(wanted: list[Mod
         for half in (left, right):
             assert half.span.start == min(p.span.start for p in half.points)
             assert half.span.end == max(p.span.end for p in half.points)
+
+
+@given(points(), limits, st.lists(ranges, max_size=4))
+def test_a_block_in_a_start_only_range_starts_with_it_and_stays_inside(
+    wanted: list[ModbusPoint], limit: Limits, wholes: list[Range]
+) -> None:
+    apart = [one for i, one in enumerate(wholes) if not any(overlap(one, other) for other in wholes[:i])]
+    inside = [
+        point
+        for point in wanted
+        if all(one.start <= point.span.start and point.span.end <= one.end for one in apart if overlap(one, point.span))
+    ]
+    blocks = plan(inside, replace(limit, start_only=tuple(apart)))
+    assert sorted(p.name for block in blocks for p in block.points) == sorted(p.name for p in inside)
+    for block in blocks:
+        touched = [one for one in apart if overlap(one, block.span)]
+        assert block.start_only is bool(touched)
+        for one in touched:
+            assert block.span.start == one.start
+            assert block.span.end == max(point.span.end for point in block.points) <= one.end
+        for half in halves(block) if len(block.points) > 1 else ():
+            assert half.start_only is block.start_only
+            assert half.span.start == block.span.start or not half.start_only
 
 
 def test_points_keep_the_order_of_the_file_inside_a_block() -> None:
