@@ -30,7 +30,7 @@ from simulators.twin_commands import CommandError, read_command
 from simulators.twin_view import ground_truth
 
 _MAX_BODY_BYTES = 64 * 1024
-_PARAMETERS = {
+PARAMETERS = {
     FaultKind.SLOW: "delay_ms",
     FaultKind.EXCEPTION: "code",
     FaultKind.ANTENNA_LOST: "code",
@@ -58,7 +58,7 @@ class FaultCommand(Strict):
         if self.unit is not None and (self.device is not None or self.endpoint is None):
             raise ValueError("a unit goes with an endpoint; a device is named on its own")
         for parameter in ("delay_ms", "code", "offset_s"):
-            kinds = [kind for kind, needed in _PARAMETERS.items() if needed == parameter]
+            kinds = [kind for kind, needed in PARAMETERS.items() if needed == parameter]
             if (getattr(self, parameter) is not None) != (self.fault in kinds):
                 wanting = " or ".join(f'"{kind}"' for kind in kinds)
                 raise ValueError(f'"{parameter}" goes with "fault": {wanting}, and only with that')

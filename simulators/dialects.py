@@ -27,11 +27,11 @@ from simulators.settings import split_listen
 
 Tables = Mapping[str, RegisterTable]
 
-_CLASSES = {
+CLASSES = {
     "modbus-tcp": ("simulators.modbus_tcp", "ModbusTcpEndpoint"),
     "modbus-rtu": ("simulators.modbus_rtu", "ModbusRtuEndpoint"),
-    "scale-tcp": ("simulators.scale_tcp", "ScaleTcpEndpoint"),
-    "scale-serial": ("simulators.scale_serial", "ScaleSerialEndpoint"),
+    "scale-tcp": ("simulators.scale", "ScaleTcpEndpoint"),
+    "scale-serial": ("simulators.scale", "ScaleSerialEndpoint"),
     "llrp": ("simulators.llrp", "LlrpEndpoint"),
     "opcua": ("simulators.opcua", "OpcuaEndpoint"),
 }
@@ -43,7 +43,7 @@ def build(settings: EndpointSettings, twin: Hub, tables: Tables, *, random: Rand
 
     `tables` are the register tables of conveyors that somebody keeps up to date.
     """
-    module, name = _CLASSES[settings.kind]
+    module, name = CLASSES[settings.kind]
     keywords: dict[str, Any] = {"random": random}
     if isinstance(settings, ModbusRtuSettings | ScaleSerialSettings):
         keywords["baudrate"] = settings.baudrate

@@ -120,7 +120,7 @@ class SorterCommand(_Command):
 TwinCommand = ConveyorCommand | ScaleCommand | PortalCommand | SorterCommand
 
 _PACK_COMMANDS = {command.name.lower(): command for command in PackCommand}
-_MODELS: Mapping[str, type[TwinCommand]] = {
+MODELS: Mapping[str, type[TwinCommand]] = {
     "conveyor": ConveyorCommand,
     "scale": ScaleCommand,
     "portal": PortalCommand,
@@ -134,11 +134,11 @@ def read_command(body: bytes) -> TwinCommand:
         document = json.loads(body)
     except ValueError as error:
         raise CommandError(f"Invalid JSON: {error}") from error
-    machines = [key for key in _MODELS if key in document] if isinstance(document, dict) else []
+    machines = [key for key in MODELS if key in document] if isinstance(document, dict) else []
     if len(machines) != 1:
-        raise CommandError(f"name one machine; the key is one of: {', '.join(_MODELS)}")
+        raise CommandError(f"name one machine; the key is one of: {', '.join(MODELS)}")
     try:
-        return _MODELS[machines[0]].model_validate_json(body)
+        return MODELS[machines[0]].model_validate_json(body)
     except ValidationError as error:
         raise CommandError("; ".join(describe(error))) from error
 
