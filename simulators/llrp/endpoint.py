@@ -83,6 +83,11 @@ class LlrpEndpoint(ListeningEndpoint):
         self._served: _Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def url(self) -> str:
+        """`llrps://` where it is TLS."""
+        return super().url if self._tls is None else super().url.replace("llrp:", "llrps:", 1)
+
     def power_cycle(self, unit: int | None = None) -> None:  # noqa: ARG002 - a reader has no units
         self._reader.power_cycle()
         self._served = None

@@ -28,11 +28,12 @@ def test_the_example_loads_without_any_preparation() -> None:
         "infeed-conveyor",
         "merge-drive-1",
         "merge-drive-2",
+        "accumulation-3",
         "sorter-exit",
         "palletiser",
         "singulator-card",
     ]
-    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 2, 1, 3]
+    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3]
 
 
 def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder: Path) -> None:
@@ -99,9 +100,9 @@ def test_mistakes_of_several_devices_are_told_together(copied: Path) -> None:
         "devices[0].points[2].address",
         "devices[1].unit",
         "devices[2].url",
-        "devices[3].forbidden",
-        "devices[3].points[1].type",
-        "devices[3].points[1].typ",
+        "devices[4].forbidden",
+        "devices[4].points[1].type",
+        "devices[4].points[1].typ",
     ]
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -178,6 +182,34 @@ async def test_a_client_that_does_not_read_fills_a_bounded_buffer(
     before = served.transport.get_write_buffer_size()
     await asyncio.sleep(QUIET_S)
     assert served.transport.get_write_buffer_size() <= before
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate that signs itself, and its key."""
+    certificate, key = tmp_path / "reader.pem", tmp_path / "reader.key"
+    making = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=reader", "-days", "2"]
+    subprocess.run([*making, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_over_tls_it_is_the_same_reader(portal: StillPortal, certificate: tuple[Path, Path]) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*certificate)
+    endpoint = LlrpEndpoint("rfid-1", portal, host="127.0.0.1", port=0, random=Random(1), tls=server)
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    trusting.check_hostname = False
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        await endpoint.open(group)
+        parts = urlsplit(endpoint.url)
+        assert parts.scheme == "llrps"
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=trusting)
+        client = Client(reader, writer)
+        assert (await client.message())[-6:] == hexed("0100 0006 0000")
+        await client.inventory()
+        assert decode_report(await client.report())[0]["epc"] == PALLET
+        writer.transport.abort()
+        await endpoint.close()
 
 
 class TestFaults:
