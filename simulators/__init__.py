@@ -2,7 +2,7 @@
 
 Four separate things, each usable without the next:
 
-    hub, dock, conveyor, scales, portal, sorter    physics: parcels on belts, pure `step(dt_s)`, seeded
+    hub, dock, conveyor, weighing, portal, sorter  physics: parcels on belts, pure `step(dt_s)`, seeded
     ledger                                         what truly happens there
     faces, conveyor_map                            what an instrument or a controller shows of it
     modbus, framing, llrp …                        wire dialects: request bytes in, response bytes out

@@ -24,8 +24,8 @@ from simulators.ledger import Ledger
 from simulators.load_cell import LoadCell
 from simulators.machine import STEP_S, Machine
 from simulators.portal import Door, DoorSpec, Portal, PortalBelt, PortalBeltSpec
-from simulators.scales import Platform, PlatformSpec, WeighBelt, WeighBeltSpec
 from simulators.sorter import Sorter, SorterSpec
+from simulators.weighing import Platform, PlatformSpec, WeighBelt, WeighBeltSpec
 
 
 @dataclass(frozen=True, slots=True)

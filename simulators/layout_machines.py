@@ -12,9 +12,9 @@ from simulators.hub import LineSpec
 from simulators.load_cell import CellSpec
 from simulators.machine import LONGEST_PARCEL_M
 from simulators.portal import DoorSpec, PortalBeltSpec
-from simulators.scales import PlatformSpec, WeighBeltSpec
 from simulators.settings import Chance, Kilograms, Name, Positive, Strict
 from simulators.sorter import SorterSpec
+from simulators.weighing import PlatformSpec, WeighBeltSpec
 
 FASTEST_SORTER_M_S = 3.0
 """Parcels on a faster one would be past their chute within one step of the twin."""

@@ -15,8 +15,8 @@ from simulators.hub import Hub, HubSpec, LineSpec
 from simulators.ledger import Entry, Event
 from simulators.machine import GAP_M, STEP_S, Parcel
 from simulators.portal import PortalBeltSpec
-from simulators.scales import WeighBeltSpec
 from simulators.sorter import STARVED_AFTER_S, Sorter, SorterSpec
+from simulators.weighing import WeighBeltSpec
 
 CHUTES = ("A", "B", "C", "rest")
 

@@ -16,7 +16,7 @@ from simulators.hub import Hub, HubSpec, LineSpec
 from simulators.ledger import Entry, Event
 from simulators.load_cell import STABLE_AFTER_S, CellSpec, LoadCell
 from simulators.machine import STEP_S
-from simulators.scales import PlatformSpec, WeighBeltSpec
+from simulators.weighing import PlatformSpec, WeighBeltSpec
 
 INTERVAL_KG = Decimal("0.005")
 
@@ -166,16 +166,27 @@ def test_a_belt_that_is_too_fast_to_weigh_shows_nothing() -> None:
     assert None in weighed
 
 
-def test_a_singulator_keeps_parcels_apart() -> None:
-    hub, _ = weigh_line()
-    single, weigher = hub.conveyors["single"], hub.conveyors["weigher"]
-    hub.conveyors["after"].run = False
-    run(hub, 60)
-    before = single.counters.departures
-    hub.conveyors["after"].run = True
-    run(hub, 60)
-    assert single.counters.departures > before
-    assert weigher.counters.arrivals == single.counters.departures
+@pytest.mark.parametrize("gap_m", [0.3, 0.6])
+def test_a_singulator_keeps_parcels_apart(gap_m: float) -> None:
+    belts = [
+        ConveyorSpec("infeed", 3.0, 1000),
+        ConveyorSpec("single", 3.0, 1000, release_gap_m=gap_m),
+        ConveyorSpec("after", 6.0, 1000),
+    ]
+    hub = Hub(HubSpec([LineSpec("line", belts, arrivals_per_hour=7200)]), seed=1)
+    after = hub.conveyors["after"]
+    gaps: list[float] = []
+
+    def measure() -> None:
+        if after.counters.arrivals > len(gaps):
+            ahead_m = after.parcels[-2].rear_m if len(after.parcels) > 1 else 6.0
+            gaps.append(ahead_m - after.parcels[-1].front_m)
+
+    run(hub, 120, after_each=measure)
+    assert len(gaps) > 50
+    step_m = 1.0 * STEP_S
+    assert min(gaps) >= gap_m - step_m
+    assert min(gaps) < gap_m + step_m
 
 
 def test_loads_on_a_platform_come_and_go_and_are_in_the_ledger() -> None:
