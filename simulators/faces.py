@@ -59,6 +59,10 @@ class ScaleFace(Protocol):
         """Take what lies on it as the tare. Refused in motion, below zero and above capacity."""
         ...
 
+    def preset_tare(self, tare_kg: Decimal) -> bool:
+        """Take a tare that is known. Refused below zero, above capacity and off the grid of intervals."""
+        ...
+
     def clear_tare(self) -> None: ...
 
     def power_cycle(self) -> None:

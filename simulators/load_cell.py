@@ -100,6 +100,12 @@ class LoadCell:
         self._tare_kg = shown.gross_kg
         return True
 
+    def preset_tare(self, tare_kg: Decimal) -> bool:
+        if not 0 <= tare_kg <= self.capacity_kg or tare_kg % self.interval_kg:
+            return False
+        self._tare_kg = tare_kg.quantize(self.interval_kg)
+        return True
+
     def clear_tare(self) -> None:
         self._tare_kg = Decimal(0)
 
