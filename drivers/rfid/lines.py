@@ -116,6 +116,7 @@ def _sighting(found: Mapping[str, str], now_ns: int) -> Sighting | None:
         count = int(found["seen_count"]) if "seen_count" in found else 1
     except ValueError:
         return None
-    if rssi is not None and not -200 <= rssi <= 100:
-        return None  # no number that a receiver can give, NaN among them
+    is_possible = (rssi is None or -200 <= rssi <= 100) and count > 0 and (antenna is None or antenna >= 0)
+    if not is_possible:  # NaN among it
+        return None
     return Sighting(epc, 4 * len(epc), None, antenna, rssi, count, now_ns, now_ns)
