@@ -29,7 +29,7 @@ class Endpoint(ABC):
     """
 
     kind: ClassVar[str]
-    possible_faults: ClassVar[frozenset[FaultKind]]
+    possible_faults: frozenset[FaultKind]
     """Has `REFUSE` or `HANG`: that is what a machine does while it restarts."""
 
     highest_code: ClassVar[int] = 255
