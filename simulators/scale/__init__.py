@@ -1,9 +1,12 @@
-"""Weighing indicators as a client meets them: what the display shows, and the three protocols that tell it.
+"""A scale's indicator: MT-SICS, SMA SCP-0499 or Toledo continuous output, on a TCP port or a serial line.
 
-display      what the indicator shows, in its unit, with what is wrong with it
-dialect      bytes in, messages out, and when time brings more; what the protocols have in common
-mtsics sma toledo      one protocol each; pure
-indicator    a display and the conversations about it, one per client
-conversation a dialect with the event loop's clock
-spoilt       how a message looks under a fault
+mtsics, sma, toledo   what an indicator says to one client; pure, time is passed in
+spoilt                what a fault makes of that
+endpoint              sockets, lines, and the timer for what comes unasked
 """
+
+from __future__ import annotations
+
+from simulators.scale.endpoint import ScaleSerialEndpoint, ScaleTcpEndpoint
+
+__all__ = ["ScaleSerialEndpoint", "ScaleTcpEndpoint"]

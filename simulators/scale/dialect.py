@@ -1,56 +1,55 @@
-"""What the three protocols have in common. No clock and no I/O: the caller says what time it is and comes when it is due."""
+"""What all dialects of a scale's indicator have in common: lines in, lines out, and what time brings."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from decimal import Decimal
+from math import inf
 
-from simulators.scale.display import Display
+from simulators.faces import ScaleFace
 
-DISPLAY_S = 0.05
-"""How often an indicator measures: somebody who waits for stability waits for a multiple of this."""
-
-
-class Message(NamedTuple):
-    """What is sent at once. `unasked` is a stream or a greeting; else it answers what has just come."""
-
-    data: bytes
-    unasked: bool = False
+MOST_WAITING_BYTES = 128
+"""A command longer than this is noise."""
 
 
 class Dialect(ABC):
-    """One client's conversation about a display that it may share with others.
+    """An indicator talking to one client. Times are monotonic seconds.
 
-    Times are seconds of one monotonic clock. What is kept of the client's bytes is bounded.
+    `answer_to` and `tick` return whole messages in the order in which they go out. `next_s` says when `tick` has
+    something to do.
     """
 
-    def __init__(self, display: Display) -> None:
-        self._display = display
+    def __init__(self, face: ScaleFace) -> None:
+        self._face = face
+        self.next_s = inf
+
+    @abstractmethod
+    def answer_to(self, data: bytes, now_s: float) -> list[bytes]:
+        """What is answered at once to these bytes, which may be part of a command or several."""
+
+    @abstractmethod
+    def tick(self, now_s: float) -> list[bytes]:
+        """What goes out because of the time: a repeated weight, or the answer to one who waits for it to be stable."""
 
     @property
     @abstractmethod
-    def due_s(self) -> float | None:
-        """When `advance` has something to do; None: not before something is received."""
+    def speaks_unasked(self) -> bool:
+        """Whether `tick` says what nobody waits for now."""
 
-    @abstractmethod
-    def start(self, now_s: float) -> list[Message]:
-        """The client is there from now on, or the indicator is on again: forget everything that was said."""
-
-    @abstractmethod
-    def greet(self) -> list[Message]:
-        """What the indicator sends by itself when it has been switched on."""
-
-    @abstractmethod
-    def receive(self, data: bytes, now_s: float) -> list[Message]:
-        """The client has sent `data`."""
-
-    @abstractmethod
-    def advance(self, now_s: float) -> list[Message]:
-        """Time has passed."""
+    def powered_up(self, now_s: float) -> list[bytes]:  # noqa: ARG002  not every dialect tells the time by it
+        """The machine has lost its power and is back: forget everything; returns what it announces."""
+        self.next_s = inf
+        return []
 
 
-def next_due(due_s: float, period_s: float, now_s: float) -> float:
-    """The first of `due_s`, `due_s + period_s` … that is later than `now_s`. What was missed is not made up for."""
-    if now_s < due_s:
-        return due_s
-    return max(due_s + period_s, now_s + period_s / 2)
+def decimals(interval_kg: Decimal) -> int:
+    """Digits behind the point of a weight on this grid: 3 for 0.005."""
+    exponent = interval_kg.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(0, -exponent)
+
+
+def shown(weight_kg: Decimal, interval_kg: Decimal) -> str:
+    """The weight with all digits of the display; never minus zero."""
+    text = f"{weight_kg:.{decimals(interval_kg)}f}"
+    return text if weight_kg else text.lstrip("-")
