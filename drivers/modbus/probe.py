@@ -24,7 +24,7 @@ from drivers.settings import duration_s
 
 _OK, _UNAVAILABLE = 0, 69
 _BY_GATEWAY = (10, 11)
-"""Exceptions with which a Modbus gateway says that the unit behind it is silent."""
+"""Exceptions with which a Modbus gateway says that the unit behind it is silent: not an answer of the unit."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -118,7 +118,9 @@ class _Probe:
         try:
             data = await self._ask(line, unit, span)
         except Refused as refusal:
-            if refusal.may_be_part and len(addresses) > 1:
+            if refusal.code in _BY_GATEWAY:
+                sweep.stopped_by = refusal
+            elif refusal.may_be_part and len(addresses) > 1:
                 middle = addresses[len(addresses) // 2]
                 await self._sweep(line, unit, Range(span.table, span.start, middle), sweep)
                 await self._sweep(line, unit, Range(span.table, middle, span.end), sweep)
@@ -132,16 +134,16 @@ class _Probe:
             sweep.add(span, data)
 
     async def _answer(self, line: Asker, unit: int) -> str | None:
-        first = Range(self._span.table, self._span.start, self._span.start + 1)
+        found, first = Sweep(), Range(self._span.table, self._span.start, self._span.start + 1)
         try:
-            data = await self._ask(line, unit, first)
+            found.add(first, await self._ask(line, unit, first))
         except Refused as refusal:
             return None if refusal.code in _BY_GATEWAY else refusal.name
         except NoAnswer:
             return None
         except BadResponse as error:
             return f"not understood: {error.message}"
-        return f"{first} = {int.from_bytes(data, 'big')}"
+        return f"{first} = {found.values[first.start]}"
 
     async def _ask(self, line: Asker, unit: int, span: Range) -> bytes:
         return await line.ask(ReadRequest(span, unit=unit, dialect=self._dialect), timeout_s=self._timeout_s)

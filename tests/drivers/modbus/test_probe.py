@@ -178,6 +178,13 @@ def test_a_unit_that_stops_answering_shows_what_came_until_then(probe: Any) -> N
     assert "not read further: reading FC3 holding 125–130" in errors  # noqa: RUF001
 
 
+def test_a_gateway_that_speaks_for_a_silent_unit_is_no_answer_of_the_unit(probe: Any) -> None:
+    with device(lambda request: framed(request, b"\x83\x0b")) as url:
+        code, printed, errors = probe(url, "--range", "0-400")
+    assert (code, printed) == (69, "")
+    assert "exception 0B (gateway target device failed to respond)" in errors
+
+
 def test_nothing_there_is_unavailable_and_says_why(probe: Any) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
