@@ -9,7 +9,7 @@ from simulators.llrp import events
 from simulators.llrp.codes import Event
 from simulators.llrp.model import Model
 from simulators.llrp.outbox import Outbox
-from simulators.llrp.reports import Gathered, ReportSpec, TagReport
+from simulators.llrp.reports import Gathered, ReportSpec, TagReport, Told
 from simulators.llrp.rospec import RoSpec
 from simulators.llrp.run import Run
 from simulators.llrp.settings import ReaderSettings
@@ -29,7 +29,12 @@ class Inventory:
         self._model = model
         self._round_s = round_s
         self._utc_us = utc_us
+        self._told: Told = None
         self._gathered = self._nothing_gathered()
+
+    def tell_all_anew(self, *, to_client: bool) -> None:
+        """Whoever reads the next report has seen none before. While there is no client, nothing is left out."""
+        self._told = {} if to_client and self._model.omits_unchanged else None
 
     def change(self, settings: ReaderSettings) -> None:
         """These settings hold from now on."""
@@ -56,7 +61,7 @@ class Inventory:
 
     def take_report(self) -> bytes:
         """The body of a report of all that has been seen since the last; empty when that is nothing."""
-        return self._gathered.take()
+        return self._gathered.take(self._told)
 
     def notify(self, event: Event, body: bytes) -> None:
         """Tell the client if it wants to know."""
@@ -98,5 +103,5 @@ class Inventory:
             self._gathered = self._nothing_gathered()
 
     def _report(self) -> None:
-        if len(self._gathered):
-            self._outbox.report(self._gathered.take())
+        if len(self._gathered) and not self._outbox.report(self._gathered.take(self._told)):
+            self.tell_all_anew(to_client=self._told is not None)

@@ -24,7 +24,8 @@ class Model:
     """A reader for ETSI EN 302 208 with four channels; its numbers are those of an Impinj Speedway R420.
 
     It keeps one ROSpec, as that reader does. `report_capacity` is how many reports and events it keeps for a client
-    that does not take them, and how many tags it collects in one report.
+    that does not take them, and how many tags it collects in one report. With `omits_unchanged` it leaves out fields of
+    a report that have the value of the last one sent, as section 14.2.3 allows.
     """
 
     manufacturer: int = 25882
@@ -35,6 +36,7 @@ class Model:
     channels_khz: tuple[int, ...] = (865700, 866300, 866900, 867500)
     mode: int = 1000
     report_capacity: int = 10_000
+    omits_unchanged: bool = False
 
 
 def general(model: Model, antennas: int) -> bytes:

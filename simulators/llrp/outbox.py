@@ -45,8 +45,9 @@ class Outbox:
         """One goes out, however often this is called before it can."""
         self._keepalive = True
 
-    def report(self, body: bytes) -> None:
-        self._keep(self._message(MessageType.RO_ACCESS_REPORT, body))
+    def report(self, body: bytes) -> bool:
+        """False when it is lost."""
+        return self._keep(self._message(MessageType.RO_ACCESS_REPORT, body))
 
     def event(self, event: bytes) -> None:
         self._keep(self.notification(event))
@@ -85,14 +86,15 @@ class Outbox:
                 self._overflow = False
         return output
 
-    def _keep(self, message: bytes) -> None:
+    def _keep(self, message: bytes) -> bool:
         if self.losing or len(self._kept) >= self._capacity:
             self._overflow = True
-            return
+            return False
         self._kept.append(message)
         if self.warns and not self._warned and 100 * len(self._kept) >= _WARN_AT_PERCENT * self._capacity:
             self._warned = True
             self._kept.append(self.notification(events.buffer_level(_WARN_AT_PERCENT)))
+        return True
 
     def _message(self, type_: MessageType, body: bytes = b"") -> bytes:
         id_, self._next_id = self._next_id, self._next_id + 1 & 0xFFFFFFFF

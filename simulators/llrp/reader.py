@@ -77,6 +77,7 @@ class Reader:
         """A client is there; it is told so before anything else."""
         self._connected = True
         self._closing = False
+        self._inventory.tell_all_anew(to_client=True)
         self._outbox.holding = self._inventory.settings.hold
         welcome = events.connection_attempt(ConnectionStatus.SUCCESS)
         self._outbox.answer(self._outbox.notification(welcome))
@@ -85,6 +86,7 @@ class Reader:
         """The client is gone."""
         self._connected = self._closing = False
         self._keepalive_at_s = None
+        self._inventory.tell_all_anew(to_client=False)
         self._outbox.client_is_gone()
 
     def turn_away(self) -> bytes:
@@ -104,6 +106,7 @@ class Reader:
             self._inventory.take_report()
             self._outbox.lose()
         self._outbox.losing = lost
+        self._inventory.tell_all_anew(to_client=self._connected)
 
     def lose_antennas(self, antennas: frozenset[int]) -> None:
         """These and no others are disconnected from now on."""

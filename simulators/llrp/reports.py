@@ -84,6 +84,10 @@ def read_report_spec(fields: Fields) -> ReportSpec:
     return ReportSpec(trigger, every, Content(bits, memory))
 
 
+Told = dict[Tv, bytes] | None
+"""The last value of each field that the client was told, where a field that has not changed may be left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where in a ROSpec a tag was seen; 0 for what the report does not show. `spec_index` counts from 1."""
@@ -115,8 +119,8 @@ class TagReport:
             count=min(self.count + later.count, _MOST_COUNTED),
         )
 
-    def encode(self, content: Content) -> bytes:
-        parts = [_epc(self.epc)]
+    def encode(self, content: Content, told: Told = None) -> bytes:
+        fields: list[tuple[Tv, bytes]] = []
         for bit, type_, layout, value in (
             (ROSPEC_ID, Tv.ROSPEC_ID, ">I", self.origin.rospec),
             (SPEC_INDEX, Tv.SPEC_INDEX, ">H", self.origin.spec_index),
@@ -129,13 +133,16 @@ class TagReport:
             (TAG_SEEN_COUNT, Tv.TAG_SEEN_COUNT, ">H", self.count),
         ):
             if content.shows(bit):
-                parts.append(tv(type_, struct.pack(layout, value)))
+                fields.append((type_, struct.pack(layout, value)))
         memory = content.memory or 0
         if memory & EPC_CRC:
-            parts.append(tv(Tv.C1G2_CRC, crc(self.epc).to_bytes(2)))
+            fields.append((Tv.C1G2_CRC, crc(self.epc).to_bytes(2)))
         if memory & EPC_PC:
-            parts.append(tv(Tv.C1G2_PC, pc(self.epc).to_bytes(2)))
-        return tlv(Tlv.TAG_REPORT_DATA, *parts)
+            fields.append((Tv.C1G2_PC, pc(self.epc).to_bytes(2)))
+        if told is not None:
+            fields = [field for field in fields if told.get(field[0]) != field[1]]
+            told.update(fields)
+        return tlv(Tlv.TAG_REPORT_DATA, _epc(self.epc), *(tv(*field) for field in fields))
 
 
 class Gathered:
@@ -161,9 +168,9 @@ class Gathered:
             return False
         return True
 
-    def take(self) -> bytes:
+    def take(self, told: Told = None) -> bytes:
         """The body of a report, in the order in which tags were first seen; nothing is gathered afterwards."""
-        body = b"".join(tag.encode(self.content) for tag in self._tags.values())
+        body = b"".join(tag.encode(self.content, told) for tag in self._tags.values())
         self._tags.clear()
         return body
 

@@ -15,6 +15,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from drivers.contract import PlannedRequest, Session
 from gateway.config import Settings, json_schema, profiles
 from gateway.links import links
+from tests.plugins.documents import Document
 
 Load = Callable[..., Settings]
 Told = Callable[..., list[str]]
@@ -341,6 +342,18 @@ class TestMistakes:
     def test_a_reference_that_leads_nowhere_is_the_only_mistake(self, told: Told) -> None:
         (message,) = told(three_lines("${env:PROFILE}"))
         assert message.startswith("hub.yaml:6:14: devices[0].profile: the environment variable PROFILE is not set")
+
+
+def test_the_examples_of_the_documentation_are_good(folder: Path, loaded: Load) -> None:
+    blocks = Document(ROOT / "docs" / "profiles.md").blocks("yaml")
+    devices = []
+    for block in blocks:
+        if block.startswith("# mixer.yaml"):
+            (folder / "mixer.yaml").write_text(block)
+        else:
+            entry = block if block.startswith("devices:") else f"devices:\n{block}"
+            devices += loaded(HEAD + entry).devices
+    assert [len(device.points) for device in devices] == [34, 34, 35, 2]
 
 
 def test_editors_are_offered_the_profiles_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,46 @@ def test_more_tags_than_a_report_can_gather_are_lost_and_the_client_is_told(port
     assert [message[26:] for message in desk.unasked()] == [hexed("00FB 0004")]
 
 
+class TestAReaderThatOmitsWhatHasNotChanged:
+    @pytest.fixture
+    def desk(self, portal: StillPortal) -> Desk:
+        desk = Desk(portal, model=Model(omits_unchanged=True))
+        run(desk, 0.01, report=report(1, 1, "00EE 0006 1480"))  # antenna, RSSI, count
+        return desk
+
+    def test_a_field_comes_again_when_it_has_changed(self, desk: Desk) -> None:
+        for rssi, channel in ((-53, 3), (-60, 3), (-60, 4)):
+            desk.portal.tags = [tag(PALLET, rssi=rssi, channel=channel)]
+            desk.wait(0.05)
+        assert desk.reports() == [
+            [{"epc": PALLET, "antenna": 1, "rssi": -53, "count": 1}],
+            [{"epc": PALLET}],
+            [{"epc": PALLET, "rssi": -60}],
+            [{"epc": PALLET}],
+        ]
+
+    def test_it_is_that_of_the_last_tag_whichever_that_was(self, desk: Desk) -> None:
+        desk.unasked()
+        desk.portal.tags = [tag(CARTON, antenna=2), tag(PALLET, antenna=1)]
+        desk.wait(0.05)
+        assert desk.reports() == [[{"epc": CARTON, "antenna": 2}], [{"epc": PALLET, "antenna": 1}]]
+
+    def test_a_new_client_is_told_everything(self, desk: Desk) -> None:
+        desk.unasked()
+        desk.reader.disconnect()
+        desk.wait(0.06)
+        desk.reader.connect()
+        desk.wait(0.05)
+        assert [one[0].keys() for one in desk.reports()] == [{"epc", "antenna", "rssi", "count"}] * 2
+
+    def test_after_a_lost_report_everything_is_told(self, desk: Desk) -> None:
+        desk.reader.lose_reports(True)
+        desk.wait(0.06)
+        desk.reader.lose_reports(False)
+        desk.wait(0.05)
+        assert desk.reports()[0][0].keys() == {"epc", "antenna", "rssi", "count"}
+
+
 def test_a_power_cycle_forgets_everything(desk: Desk) -> None:
     desk.ask(HOLD)
     run(desk, 1)
