@@ -68,45 +68,40 @@ class NotAsked(NoAnswer):
     """The request did not go out."""
 
 
-class Gone(DeviceUnavailable):
-    """The connection was lost before the request went out."""
+class Unreachable(DeviceUnavailable):
+    """There is no connection, so nothing went out."""
 
 
 class Refused(BadResponse):
-    """The unit answered with an exception. `code` is its number."""
+    """The unit answered with an exception: its number is `code`, and `name` what a person would call it."""
 
     def __init__(self, attempt: str, endpoint: Endpoint, code: int, *, writes: bool = False) -> None:
         name, reason, hint = _EXCEPTIONS.get(code, ("not in the standard", Reason.DEVICE_ERROR, "see its manual"))
         if writes:
             reason, hint = _WRITE_EXCEPTIONS.get(code, (reason, hint))
-        super().__init__(f"{attempt} on {endpoint.link}: exception {code:02X} ({name})", reason=reason, hint=hint)
         self.code = code
+        self.name = f"exception {code:02X} ({name})"
+        super().__init__(f"{attempt} on {endpoint.link}: {self.name}", reason=reason, hint=hint)
 
     @property
     def may_be_part(self) -> bool:
         """Whether a part of the request may be to blame: an address that does not exist, or too many at once."""
         return self.code in _SPLITTABLE
 
-    @property
-    def name(self) -> str:
-        """The exception as a person would name it."""
-        name = _EXCEPTIONS[self.code][0] if self.code in _EXCEPTIONS else "not in the standard"
-        return f"exception {self.code:02X} ({name})"
-
 
 def in_doubt(error: DriverError) -> DriverError | None:
     """The error to raise instead when a write has failed with `error` and may have happened; None when it has not."""
-    if isinstance(error, NotAsked | Gone) or (isinstance(error, Refused) and error.code not in _IN_DOUBT):
+    if isinstance(error, NotAsked | Unreachable) or (isinstance(error, Refused) and error.code not in _IN_DOUBT):
         return None
     kind = DeviceUnavailable if isinstance(error, DeviceUnavailable) else BadResponse
     return kind(f"{error.message}; it may have been written all the same", reason=error.reason, hint=error.hint)
 
 
-def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.error) -> DeviceUnavailable:
+def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.error) -> Unreachable:
     """The connection could not be made."""
     what = f"cannot connect to {endpoint.link}"
     if isinstance(error, socket.gaierror) and isinstance(endpoint, TcpEndpoint):
-        return DeviceUnavailable(
+        return Unreachable(
             f"{what}: the host name {endpoint.host} does not resolve ({error.strerror})",
             reason=Reason.COMM_FAILURE,
             hint="check the spelling and the name server, or write the IP address",
@@ -119,12 +114,12 @@ def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.err
     if isinstance(endpoint, SerialEndpoint):
         what = f"cannot open {endpoint.path} ({endpoint.line})"
     text = _os_text(number) or str(error)
-    return DeviceUnavailable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=_CONNECT_HINTS.get(number or 0, ""))
+    return Unreachable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=_CONNECT_HINTS.get(number or 0, ""))
 
 
-def no_connection(endpoint: Endpoint, timeout_s: float) -> DeviceUnavailable:
+def no_connection(endpoint: Endpoint, timeout_s: float) -> Unreachable:
     """Nothing came back while connecting."""
-    return DeviceUnavailable(
+    return Unreachable(
         f"cannot connect to {endpoint.link}: no answer within {timeout_s:g} s",
         reason=Reason.TIMEOUT,
         hint="check cable, power and address, and that "
@@ -143,13 +138,13 @@ def lost(attempt: str, endpoint: Endpoint, why: Exception | None = None, *, aske
             text += f" ({_tls_reason(why)})"
         if _is_encrypted(endpoint):
             hint = "if it does so each time, it does not accept tls.certificate"
-    kind = DeviceUnavailable if asked else Gone
+    kind = DeviceUnavailable if asked else Unreachable
     return kind(f"{attempt} on {endpoint.link}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
 
 
-def tls_files(endpoint: Endpoint, files: str, error: OSError) -> DeviceUnavailable:
+def tls_files(endpoint: Endpoint, files: str, error: OSError) -> Unreachable:
     """The files of `tls:` cannot be used."""
-    return DeviceUnavailable(
+    return Unreachable(
         f"cannot connect to {endpoint.link}: cannot use {files or 'the authorities of this system'}: "
         f"{_tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror or error}",
         reason=Reason.COMM_FAILURE,
@@ -215,7 +210,7 @@ def _is_encrypted(endpoint: Endpoint) -> bool:
     return isinstance(endpoint, TcpEndpoint) and endpoint.encrypted
 
 
-def _no_handshake(what: str, error: OSError) -> DeviceUnavailable:
+def _no_handshake(what: str, error: OSError) -> Unreachable:
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"its certificate is not trusted: {error.verify_message}"
         hint = _VERIFICATION_HINTS.get(error.verify_code, "check tls.ca, and tls.server_name")
@@ -223,7 +218,7 @@ def _no_handshake(what: str, error: OSError) -> DeviceUnavailable:
         reason = _tls_reason(error) if isinstance(error, ssl.SSLError) else "the other end hung up"
         text = f"the TLS handshake failed: {reason}"
         hint = "check that the port speaks TLS, and that the device accepts tls.certificate"
-    return DeviceUnavailable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
+    return Unreachable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
 
 
 def _tls_reason(error: ssl.SSLError) -> str:

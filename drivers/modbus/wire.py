@@ -30,7 +30,7 @@ NotConnected = ConnectionException
 _TIMEOUT_S = 3600.0
 """pymodbus has one timeout per client; ours are per unit, so its own must never be the first to fire."""
 _MOST_BUFFERED = 2048
-"""Bytes of a socket that are held while they make no frame; room for several late answers with the new one."""
+"""Bytes that are held while they make no frame: room for noise, or several late answers, with the right one."""
 _FRAMERS = {Framing.TCP: FramerType.SOCKET, Framing.RTU: FramerType.RTU, Framing.ASCII: FramerType.ASCII}
 _WRITES = {WRITE_COIL: 8, WRITE_REGISTER: 8, WRITE_COILS: 8, WRITE_REGISTERS: 8, MASK_WRITE: 10}
 """Functions that write, with the length of the RTU frame that confirms them."""
@@ -127,8 +127,8 @@ def make_client(
         )
     else:
         client = AsyncModbusTcpClient(endpoint.host, port=endpoint.port, **common)
-        client.ctx.max_buffer_size = _MOST_BUFFERED
     context: Any = client.ctx
+    context.max_buffer_size = _MOST_BUFFERED
     if endpoint.framing is Framing.ASCII:
         context.framer = StrictAscii(Replies(False))
     context.framer.decoder = Replies(False)

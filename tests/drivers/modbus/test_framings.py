@@ -223,9 +223,11 @@ async def test_a_frame_that_was_cut_off_is_dropped_for_the_one_after_it(serial_l
         assert (await session.read(driver.groups[0])).values == (7,)
 
 
-async def test_a_longest_answer_comes_in_pieces(serial_line: Any, ascii_frame: Any, make_driver: Any) -> None:
+async def test_a_longest_answer_comes_in_pieces_and_behind_noise(
+    serial_line: Any, ascii_frame: Any, make_driver: Any
+) -> None:
     words = list(range(125))
-    frame = ascii_frame(1, bytes([3, 250]) + b"".join(word.to_bytes(2, "big") for word in words))
+    frame = b"\x7f" * 40 + ascii_frame(1, bytes([3, 250]) + b"".join(word.to_bytes(2, "big") for word in words))
 
     def answer(request: bytes, send: Callable[[bytes], None]) -> None:
         for start in range(0, len(frame), 100):

@@ -156,12 +156,15 @@ async def test_a_device_that_is_gone_between_two_requests_is_unavailable(
 ) -> None:
     device = OneRequestPerConnection(Registers(mbap))
     device.server = server = await scripted(device)
-    driver = make_driver({"url": server.url, "reconnect_each_read": True, "points": [SPEED]})
+    driver = make_driver({"url": server.url, "reconnect_each_read": True, "points": [{**SPEED, "writable": True}]})
     async with driver.connect() as session:
         assert (await session.read(driver.groups[0])).values == (0,)
         server.listener.close()
         with pytest.raises(DeviceUnavailable, match=r"cannot connect to .* Connection refused"):
             await session.read(driver.groups[0])
+        with pytest.raises(DeviceUnavailable, match="Connection refused") as error:
+            await session.write(driver.groups[0], driver.groups[0].points[0], 1)
+    assert "it may have been written" not in error.value.message
 
 
 @pytest.mark.parametrize("turns", range(30))
