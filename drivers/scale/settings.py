@@ -172,12 +172,8 @@ class ScaleSettings(DeviceSettings):
 
     @field_validator("points")
     @classmethod
-    def _all_points_are_there(
-        cls, points: tuple[ScalePointSettings, ...], info: ValidationInfo
-    ) -> tuple[ScalePointSettings, ...]:
+    def _all_points_are_there(cls, points: tuple[ScalePointSettings, ...]) -> tuple[ScalePointSettings, ...]:
         given = {point.name: point for point in points}
-        if info.data.get("protocol") is Protocol.PATTERN and any(point.writable for point in points):
-            raise ValueError("a pattern knows no command to tare or to set to zero, so that nothing is writable")
         all_points = [given.get(name) or ScalePointSettings(name=name) for name in POINTS]
         return (*all_points, *([given[ZERO]] if ZERO in given else []))
 
@@ -198,6 +194,8 @@ class ScaleSettings(DeviceSettings):
         if self.protocol is Protocol.TOLEDO_CONTINUOUS and self.read is Read.POLLED:
             raise ValueError("toledo-continuous cannot be asked: read is streaming, or stable")
         if self.protocol is Protocol.PATTERN:
+            if any(point.writable for point in self.points):
+                raise ValueError("a pattern knows no command to tare or to set to zero, so that nothing is writable")
             if self.pattern is None and self.preset is None:
                 raise ValueError(f"protocol pattern needs pattern:, or preset: with one of {', '.join(PresetName)}")
             form = self.format()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers.modbus.settings import ModbusDeviceSettings
+from drivers.scale.settings import ScaleSettings
 from gateway.config import ConfigError, Settings, load, source
 from gateway.config.settings import DefaultSettings
 
@@ -32,8 +33,11 @@ def test_the_example_loads_without_any_preparation() -> None:
         "sorter-exit",
         "palletiser",
         "singulator-card",
+        "weigh-1",
+        "weigh-2",
+        "bench-scale",
     ]
-    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3]
+    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3, 8, 7, 7]
 
 
 def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder: Path) -> None:
@@ -58,6 +62,7 @@ def test_the_example_names_every_key_of_the_gateway() -> None:
         DefaultSettings,
         type(load(CONFIG / "hub.yaml", environment={}).destinations[0]),
         ModbusDeviceSettings,
+        ScaleSettings,
     ]
     for model in models:
         assert model is not None
