@@ -60,7 +60,7 @@ class Line:
     async def ask(self, request: Request, *, timeout_s: float) -> bytes:
         """As `Asker.ask`."""
         if self._lost:
-            raise failure.lost(request.attempt, self._endpoint, asked=False)
+            raise failure.lost(request.attempt, self._endpoint, self._lost_by, asked=False)
         if self._takes_turns:
             await self._take_turn(request, timeout_s)
         task = asyncio.current_task()
@@ -82,7 +82,7 @@ class Line:
             answered = True
             raise
         except NotConnected as error:
-            raise failure.lost(request.attempt, self._endpoint, self._lost_by) from error
+            raise failure.lost(request.attempt, self._endpoint, self._lost_by, asked=False) from error
         finally:
             self._deadline = None
             if self._takes_turns:

@@ -220,6 +220,19 @@ async def test_requests_to_a_unit_keep_their_pause(scripted: Any, mbap: Any, mak
     assert min(unit.pauses()) >= 0.03
 
 
+async def test_of_several_devices_that_are_one_unit_the_longest_pause_counts(
+    scripted: Any, mbap: Any, make_driver: Any
+) -> None:
+    unit = Clocked(lambda request: mbap(request, b"\3\2\0\7"))
+    server = await scripted(unit)
+    driver = make_driver(*({"url": server.url, "pause": pause, "points": [SPEED]} for pause in ("30ms", "10ms")))
+    async with driver.connect() as session:
+        for group in (*driver.groups, *driver.groups):
+            await session.read(group)
+    assert len(unit.asked) == 4
+    assert min(unit.pauses()) >= 0.03
+
+
 async def test_a_pause_outlives_the_connection(scripted: Any, mbap: Any, make_driver: Any) -> None:
     unit = Clocked(lambda request: mbap(request, b"\3\2\0\7"))
     server = await scripted(unit)
