@@ -72,14 +72,14 @@ def _take_profile(entry: Entry, data: dict[str, Any], raw: dict[str, Any]) -> li
     if "profile" not in data:
         return []
     name = data.pop("profile")
-    raw.pop("profile")
+    written = raw.pop("profile")
     place = entry.place(("profile",))
     if entry.unresolved(("profile",)):
         return []
     if not isinstance(name, str) or not name:
         return [problem(place, "must be the name of a profile, or of a YAML file")]
     try:
-        profile = entry.context.profiles.find(name)
+        profile = entry.context.profiles.find(name, written=written)
     except UnknownProfile as error:
         return [problem(place, str(error))]
     except ConfigError as error:

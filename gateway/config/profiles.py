@@ -57,9 +57,10 @@ class Shelf:
     """The folder as the person named it, for messages."""
     _read: dict[Path, Profile | ConfigError] = field(default_factory=dict)
 
-    def find(self, name: str) -> Profile:
-        """Raises `UnknownProfile`, or `ConfigError` with what is wrong inside the file."""
-        path, shown = self._path(name)
+    def find(self, name: str, *, written: str) -> Profile:
+        """`written` is how the file has the name, before references were filled in: only that is shown. Raises
+        `UnknownProfile`, or `ConfigError` with what is wrong inside the file."""
+        path, shown = self._path(name, written)
         if path not in self._read:
             try:
                 self._read[path] = read_profile(path, file=shown)
@@ -70,15 +71,15 @@ class Shelf:
             raise found
         return found
 
-    def _path(self, name: str) -> tuple[Path, str]:
+    def _path(self, name: str, written: str) -> tuple[Path, str]:
         if "/" in name or name.endswith(_SUFFIXES):
             path = self.folder / name
             if "\0" in name or not path.is_file():
-                raise UnknownProfile(f"there is no file {self.shown_folder / name}")
-            return path, str(self.shown_folder / name)
+                raise UnknownProfile(f"there is no file {self.shown_folder / written}")
+            return path, str(self.shown_folder / written)
         if name not in shipped():
             hint = did_you_mean(name, shipped()) or f"; there is {', '.join(shipped())}"
-            raise UnknownProfile(f"{quoted(name)} is not a profile{hint}; a file of your own is ./{name}.yaml")
+            raise UnknownProfile(f"{quoted(written)} is not a profile{hint}; a file of your own is ./{written}.yaml")
         path = SHIPPED / f"{name}.yaml"
         return path, str(path)
 

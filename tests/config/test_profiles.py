@@ -13,7 +13,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.contract import PlannedRequest, Session
-from gateway.config import Settings, json_schema, profiles
+from gateway.config import ConfigError, Settings, json_schema, profiles
 from gateway.links import links
 from tests.plugins.documents import Document
 
@@ -329,6 +329,12 @@ class TestMistakes:
         assert told(own(BELT, "    driver: modbus\n")) == [
             "hub.yaml:7:13: devices[0].driver: the profile is for driver: belt; remove this line"
         ]
+
+    def test_what_a_reference_stands_for_is_not_shown(self, loaded: Load) -> None:
+        with pytest.raises(ConfigError) as caught:
+            loaded(three_lines("${env:PROFILE}"), environment={"PROFILE": "hunter2"})
+        assert '"${env:PROFILE}" is not a profile' in str(caught.value)
+        assert "hunter2" not in str(caught.value)
 
     def test_other_mistakes_are_told_with_a_profile_that_is_not_there(self, told: Told) -> None:
         found = told(three_lines("vacon20", more="    period: 1\n"))
