@@ -12,6 +12,7 @@ from drivers.contract import DeviceUnavailable, Driver, PlannedRequest, StreamSe
 from drivers.model import PointGroup
 from drivers.rfid.clock import ReaderClock
 from drivers.rfid.endpoint import Endpoint, LlrpEndpoint, parse_url
+from drivers.rfid.epc import load_library
 from drivers.rfid.portal import Portal
 from drivers.rfid.quiet import Quiet
 from drivers.rfid.settings import RfidDeviceSettings
@@ -60,6 +61,7 @@ class RfidDriver:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[StreamSession]:
+        load_library()
         if isinstance(self._endpoint, LlrpEndpoint):
             async with self._llrp(self._endpoint) as session:
                 yield session

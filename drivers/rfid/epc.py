@@ -61,7 +61,7 @@ def _decoded(epc: str, size_bits: int) -> Identity | None:
     if expected is None or size_bits != -(-expected // 16) * 16:  # a tag's memory consists of 16-bit words
         return None
     bits = f"{int(epc, 16):0{4 * len(epc)}b}"
-    library = _epcpy()
+    library = load_library()
     try:
         scheme = library.binary_to_tag_encodable(bits)
         again = _encoded(scheme, bits)
@@ -86,8 +86,8 @@ def _encoded(scheme: Any, bits: str) -> str:
 
 
 @cache
-def _epcpy() -> ModuleType:
-    """The library, imported with the first tag: checking a configuration should not cost it."""
+def load_library() -> ModuleType:
+    """epcpy, imported by whoever comes first: checking a configuration should not cost it, nor should the first tag."""
     with warnings.catch_warnings():
         # Its regular expressions have escapes that Python warns of wherever it is compiled anew.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -19,7 +19,7 @@ from drivers.transport import ByteStream
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 200
+_BATCH = 50
 """Lines after which others get their turn."""
 _IDLE_S = 0.05
 """Within a line the next character comes sooner than this, even at 300 baud."""

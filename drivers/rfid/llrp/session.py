@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 INTERVALS_OF_PATIENCE = 2.5
 """A keepalive may be lost or late; two and a half intervals without any message are no accident."""
-_BATCH = 200
+_BATCH = 50
 """Tag reports after which others get their turn; a message can hold thousands."""
 _MOST_EARLY = 10_000
 """Readings that may come before anybody asks for them."""

@@ -295,7 +295,7 @@ async def test_others_get_their_turn_during_a_message_of_a_thousand_tags(reader:
         count()
         turns = 0
         await listener.next()
-        assert turns >= 2000 // 200 - 1
+        assert turns >= 2000 // 50 - 1
         count = lambda: None  # noqa: E731
 
 
