@@ -48,7 +48,8 @@ lock: .venv/test.stamp  ## resolve requirements/*.txt anew
 
 # What the tests need from Debian; says in one line what is missing when it may not install it.
 APT := mosquitto:mosquitto mosquitto_sub:mosquitto-clients mbpoll:mbpoll chromium:chromium sqlite3:sqlite3 \
-       gcc:gcc modbus:libmodbus-dev openssl:openssl systemd-analyze:systemd curl:curl
+       gcc:gcc modbus:libmodbus-dev openssl:openssl systemd-analyze:systemd curl:curl \
+       node:nodejs npm:npm
 apt:
 	@sh tests/apt.sh $(APT)
 
