@@ -23,6 +23,8 @@ from drivers.modbus.tls import ModbusTlsSettings
 from drivers.settings import duration_s
 
 _OK, _UNAVAILABLE = 0, 69
+_INTERRUPTED = 130
+"""What shells expect of a program that was ended by Ctrl-C."""
 _BY_GATEWAY = (10, 11)
 """Exceptions with which a Modbus gateway says that the unit behind it is silent: not an answer of the unit."""
 
@@ -57,7 +59,10 @@ def run(options: Namespace) -> int:
         options.refuse(str(error))
     first, last = options.range
     probe = _Probe(endpoint, tls, Range(options.table, first, last + 1), Dialect(options.offset), options.timeout)
-    return asyncio.run(probe.show(_unit_of(options)) if options.scan is None else probe.scan(options.scan))
+    try:
+        return asyncio.run(probe.show(_unit_of(options)) if options.scan is None else probe.scan(options.scan))
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
 
 
 class _Probe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 import threading
@@ -162,6 +163,18 @@ async def test_a_scan_of_a_serial_line_finds_libmodbus(libmodbus: Any, rtu_bus: 
             )  # fmt: skip
             printed, _ = await process.communicate()
     assert (process.returncode, printed.decode().splitlines()[0]) == (0, "unit 3: holding:0 = 7")
+
+
+async def test_ctrl_c_ends_a_scan_without_a_traceback(scripted: Any) -> None:
+    server = await scripted(lambda request, send: None)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "probe", "modbus", server.url, "--scan", "1-247", "--timeout", "1h",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await server.requested.wait()
+    process.send_signal(signal.SIGINT)
+    printed, errors = await process.communicate()
+    assert (process.returncode, printed, errors) == (130, b"", b"")
 
 
 def test_a_unit_that_stops_answering_shows_what_came_until_then(probe: Any) -> None:
