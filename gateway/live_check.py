@@ -26,6 +26,9 @@ PATIENCE_S = 30.0
 LISTEN_S = 5.0
 """How long devices that speak unasked are listened to."""
 
+_AND_MORE_S = 0.5
+"""How long once each of them has said something, for points that it tells apart."""
+
 _LINKS_AT_ONCE = 32
 _STATES = frozenset({Reason.OVERLOAD, Reason.UNDERLOAD, Reason.NOT_A_NUMBER, Reason.OUT_OF_RANGE})
 """Bad, but an answer: the device was read, and this is what it has to say."""
@@ -130,28 +133,31 @@ async def _read(session: Session, groups: Sequence[PointGroup]) -> list[Trial]:
 
 async def _listen(session: StreamSession, groups: Sequence[PointGroup], *, started_s: float) -> list[Trial]:
     """Listen until every point of every group has been told, but not for ever."""
+    loop = asyncio.get_running_loop()
     states: dict[PointGroup, Reading] = {}
-    heard_s: dict[PointGroup, float] = {}
+    took_s: dict[PointGroup, float] = {}
     readings = session.readings()
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LISTEN_S):
+            async with asyncio.timeout(LISTEN_S) as patience:
                 async for reading in readings:
-                    state = states[reading.group] = merged(states.get(reading.group), reading)
-                    heard_s[reading.group] = time.monotonic() - started_s
-                    if _is_complete(state) and all(_is_complete(states.get(group)) for group in groups):
+                    states[reading.group] = merged(states.get(reading.group), reading)
+                    if reading.group not in took_s:
+                        took_s[reading.group] = time.monotonic() - started_s
+                        if len(took_s) == len(groups):
+                            patience.reschedule(loop.time() + _AND_MORE_S)
+                    if len(states) == len(groups) and all(map(_is_complete, states.values())):
                         break
     finally:
         if isinstance(readings, AsyncGenerator):
             await readings.aclose()
-    return [Trial(group, states.get(group), heard_s.get(group, LISTEN_S)) for group in groups]
+    return [Trial(group, states.get(group), took_s.get(group, LISTEN_S)) for group in groups]
 
 
-def _is_complete(state: Reading | None) -> bool:
+def _is_complete(state: Reading) -> bool:
     """Whether every point has a value or a reason why not. An event is complete as it is."""
-    return state is not None and (
-        state.group.events
-        or all(value is not None or index in state.quality for index, value in enumerate(state.values))
+    return state.group.events or all(
+        value is not None or index in state.quality for index, value in enumerate(state.values)
     )
 
 

@@ -14,7 +14,8 @@ def print_plan(devices: Sequence[DeviceSettings]) -> None:
     for link in links(devices):
         print(link.link)
         for request in link.open_driver(state_folder=Path()).plan():
-            print(f"  {request.device} every {request.period_s:g} s: {request.request}")
+            when = f"every {request.period_s:g} s" if request.period_s else "as it comes"
+            print(f"  {request.device} {when}: {request.request}")
             width = max(len(point.name) for point in request.points)
             for point, address in zip(request.points, request.addresses, strict=True):
                 notes = " ".join(filter(None, [point.unit, "writable" if point.writable else ""]))
