@@ -162,16 +162,22 @@ class ModbusDeviceSettings(DeviceSettings):
             "ascii:///dev/ttyUSB0?baudrate=9600&bytesize=7",
         ]
     )
-    tls: ModbusTlsSettings | None = None
-    unit: int = Field(default=1, ge=0, le=255)
+    tls: ModbusTlsSettings | None = Field(default=None, description="whom to trust, and who we are, on a tls:// link")
+    unit: int = Field(
+        default=1, ge=0, le=255, description="0 to 255; 1 to 247 wherever a serial line is behind the link"
+    )
     max_gap: int = Field(
         default=16,
         ge=0,
         le=MAX_REGISTERS,
         description="registers (or 16 times as many bits) that nobody wants but that are read to save a request",
     )
-    max_registers: int = Field(default=MAX_REGISTERS, ge=1, le=MAX_REGISTERS)
-    max_bits: int = Field(default=MAX_BITS, ge=1, le=MAX_BITS)
+    max_registers: int = Field(
+        default=MAX_REGISTERS, ge=1, le=MAX_REGISTERS, description="the most registers in one request"
+    )
+    max_bits: int = Field(
+        default=MAX_BITS, ge=1, le=MAX_BITS, description="the most coils or discrete inputs in one request"
+    )
     forbidden: tuple[str, ...] = Field(
         default=(), description="addresses that are never requested", examples=[["holding:100-120"]]
     )
@@ -186,7 +192,9 @@ class ModbusDeviceSettings(DeviceSettings):
         le=ADDRESSES - 1,
         description="added to every address of the device on the wire; -1 where its manual counts from 1",
     )
-    function_codes: FunctionCodes = FunctionCodes()
+    function_codes: FunctionCodes = Field(
+        default=FunctionCodes(), description="which functions the device knows, where they are not the usual ones"
+    )
     no_gap_fill: bool = Field(default=False, description="never read an address that no point wants")
     pause: Duration | None = Field(
         default=None, description="the least time between an answer of this unit and the next request to it"
