@@ -24,7 +24,8 @@ class Loads:
         """Whether this one is to be reported."""
         status, self._status = self._status, indication.status
         if indication.status not in WITH_WEIGHT:
-            self._waits = True
+            if indication.status is not Status.GARBLED:  # which says nothing about the load
+                self._waits = True
             return indication.status is not status
         if not indication.stable or not indication.weight:
             self._waits = True

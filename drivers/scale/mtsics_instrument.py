@@ -89,8 +89,10 @@ class MtSics:
 
     async def settled(self) -> AsyncGenerator[Indication, None]:
         while True:
-            found = indication(await self._ask("S", "S", timeout_s=self._silence_s or SETTLING_S))
+            found = await self._weigh_settled()
             yield found
+            if not found.stable:  # it would say so again at once
+                await asyncio.sleep(self._look_every_s)
             while found.stable:
                 await asyncio.sleep(self._look_every_s)
                 found = await self.weigh()
@@ -119,6 +121,15 @@ class MtSics:
             with suppress(DeviceUnavailable, TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
                     await self._channel.send(b"SI\r\n")
+
+    async def _weigh_settled(self) -> Indication:
+        """A scale that waits for longer than we do is still there when it tells what it shows meanwhile."""
+        try:
+            return indication(await self._ask("S", "S", timeout_s=self._silence_s or SETTLING_S))
+        except BadResponse as error:
+            if error.reason is not Reason.TIMEOUT:
+                raise
+            return await self.weigh()
 
     async def _held_if_told(self) -> Tare | None:
         try:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from drivers.model import PointGroup, Quality, Reading, Reason, Value, all_bad, bad, uncertain
 from drivers.scale.indication import Indication, Status, Tare
-from drivers.scale.units import in_kilograms
+from drivers.scale.units import KILOGRAMS, in_kilograms
 
 _UNCERTAIN: Mapping[Status, Quality] = MappingProxyType(
     {Status.MOTION: uncertain(Reason.IN_MOTION), Status.HOLD: uncertain("hold")}
@@ -53,7 +53,7 @@ class Readings:
         if indication.status is not Status.GARBLED:
             told["status"] = indication.status.value
         if indication.unit:
-            told["unit"] = "kg" if self._to_kilograms and numbers.get("weight") is not None else indication.unit
+            told["unit"] = "kg" if self._to_kilograms and indication.unit.lower() in KILOGRAMS else indication.unit
         quality: dict[int, Quality] = {}
         values: list[Value] = []
         for index, name in enumerate(self._group.names):
@@ -88,8 +88,8 @@ class Readings:
 
 
 def tare_reading(group: PointGroup, tare: Tare | None, *, to_kilograms: bool, now_ns: int) -> Reading:
-    """The reading of a group that has the point `tare` alone; None is what a scale says that has no tare memory."""
+    """The reading of a group that has the point `tare` alone; None is of a scale that has no command to tell it."""
     if tare is None:
-        return all_bad(group, now_ns, Reason.DEVICE_ERROR)
+        return all_bad(group, now_ns, _NOT_SHOWN)
     weight = in_kilograms(tare.weight, tare.unit) if to_kilograms else tare.weight
     return all_bad(group, now_ns, _UNKNOWN_UNIT) if weight is None else Reading(group, now_ns, (weight,))

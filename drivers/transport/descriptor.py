@@ -24,6 +24,7 @@ class DescriptorStream:
         self._endpoint = endpoint
 
     async def read(self) -> bytes:
+        await asyncio.sleep(0)  # else who sends without a pause would never let anybody else have a turn
         while True:
             try:
                 data = os.read(self._descriptor, _CHUNK_BYTES)

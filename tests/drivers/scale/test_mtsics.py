@@ -66,7 +66,7 @@ async def test_a_scale_without_tare_memory_is_not_asked_again(make_driver: Make)
     scale = Scripted({b"SI\r\n": b"S S     12.340 kg\r\n", b"TA\r\n": b"ES\r\n"})
     async with on_tcp(scale) as link, asked(driver := make_driver(link.url, protocol="mt-sics")) as session:
         for _ in range(2):
-            assert quality(await session.read(driver.groups[1])) == {"tare": "bad:device-error"}
+            assert quality(await session.read(driver.groups[1])) == {"tare": "bad:not-shown"}
     assert scale.requests == [b"TA\r\n"]
 
 
@@ -365,3 +365,29 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(read: str, linked
         async with asyncio.timeout(30):
             assert await cancelled_at_every_await(use) >= 1
             await use()
+
+
+async def test_a_load_that_never_settles_is_no_reason_to_think_that_the_scale_is_gone(make_driver: Make) -> None:
+    scale = MtSicsScale()
+    scale.put("5.000", settled=False)
+    async with on_tcp(scale) as link:
+        driver = make_driver(link.url, protocol="mt-sics", read="stable", silence="20ms", period="1ms")
+        async with listening(driver) as (readings, _):
+            coming = asyncio.create_task(anext(readings))
+            await until(lambda: scale.commands.count("S") > 2)
+            scale.put("12.340")
+            assert shown(await coming)["weight"] == Decimal("12.340")
+
+
+async def test_a_scale_that_is_busy_is_not_asked_without_a_pause(make_driver: Make) -> None:
+    scale = Scripted({b"S\r\n": b"S I\r\n"})
+    async with on_tcp(scale) as link:
+        driver = make_driver(link.url, protocol="mt-sics", read="stable", period="1h")
+        async with listening(driver) as (readings, _):
+            assert shown(await anext(readings)) == {"status": "busy"}
+            waiting = asyncio.create_task(anext(readings))
+            for _ in range(50):  # turns of the loop, in which one question and its answer take four
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+    assert scale.requests == [b"S\r\n"]

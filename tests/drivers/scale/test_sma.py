@@ -60,7 +60,7 @@ async def test_a_scale_that_cannot_tell_its_tare_is_not_asked_again(make_driver:
     scale = Scripted({b"\nM\r": b"\n?\r"})
     async with on_tcp(scale) as link, asked(driver := make_driver(link.url, protocol="sma")) as session:
         for _ in range(2):
-            assert quality(await session.read(driver.groups[1])) == {"tare": "bad:device-error"}
+            assert quality(await session.read(driver.groups[1])) == {"tare": "bad:not-shown"}
     assert scale.requests == [b"\nM\r"]
 
 

@@ -92,3 +92,23 @@ async def test_the_second_address_of_a_name_is_tried_too(peer: Peer) -> None:
     with refused:
         async with open_stream(parse_url("tcp://scale.example:4001"), timeout_s=5.0):
             await peer.connected.wait()
+
+
+async def test_a_device_that_sends_without_a_pause_leaves_others_their_turn(peer: Peer) -> None:
+    async with asyncio.timeout(10), open_stream(parse_url(peer.url), timeout_s=5.0) as stream:
+        await peer.connected.wait()
+        peer.transport.write(bytes(2**22))
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        for number in range(20):
+            await stream.read()
+            assert turns >= number
+        counting.cancel()
+        await asyncio.wait([counting])

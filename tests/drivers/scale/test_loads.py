@@ -1,0 +1,38 @@
+"""Which indications are a new load."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from drivers.scale.indication import GARBLED, Indication, Status
+from drivers.scale.loads import Loads
+
+OVERLOAD = Indication(Status.OVERLOAD)
+
+
+def settled(weight: str) -> Indication:
+    return Indication(Status.OK, Decimal(weight), stable=True)
+
+
+def moving(weight: str) -> Indication:
+    return Indication(Status.MOTION, Decimal(weight), stable=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "new"),
+    [
+        ([settled("1"), settled("1"), settled("1")], [0]),
+        ([settled("1"), moving("1"), settled("1")], [0, 2]),
+        ([settled("1"), settled("0.000"), settled("1")], [0, 2]),
+        ([settled("1"), settled("2")], [0, 1]),
+        ([settled("0.00"), moving("5"), moving("7"), settled("7.10")], [3]),
+        ([settled("-0.50")], [0]),
+        ([settled("1"), OVERLOAD, OVERLOAD, settled("1")], [0, 1, 3]),
+        ([settled("1"), GARBLED, GARBLED, settled("1")], [0, 1]),
+    ],
+)
+def test_each_settled_load_is_new_once(said: list[Indication], new: list[int]) -> None:
+    loads = Loads()
+    assert [number for number, indication in enumerate(said) if loads.is_new(indication)] == new
