@@ -65,10 +65,10 @@ class ScaleDriver:
         self._clock = clock
         self._was_lost = False
         points = [(entry.name, device.point(entry)) for entry in device.points]
-        is_events = device.read is Read.STABLE
+        is_events = device.way is Read.STABLE
         self._group = PointGroup(
             device.name,
-            device.period if device.read is Read.POLLED else 0.0,
+            device.period if device.way is Read.POLLED else 0.0,
             tuple(point for name, point in points if name != "tare" or not device.asks_for_tare),
             events=is_events,
         )
@@ -97,10 +97,10 @@ class ScaleDriver:
             async with open_stream(self._endpoint, timeout_s=device.timeout) as stream:
                 instrument = self._instrument(stream)
                 try:
-                    if device.read is Read.POLLED:
+                    if device.way is Read.POLLED:
                         yield PolledScale(instrument, readings, to_kilograms=to_kilograms, clock=self._clock)
                     else:
-                        loads = Loads() if device.read is Read.STABLE else None
+                        loads = Loads() if device.way is Read.STABLE else None
                         yield ListeningScale(instrument, readings, to_kilograms=to_kilograms, loads=loads)
                 finally:
                     await instrument.leave()
@@ -123,9 +123,9 @@ class ScaleDriver:
     @property
     def _request(self) -> str:
         device = self._device
-        if device.protocol is Protocol.PATTERN and device.read is Read.POLLED:
+        if device.protocol is Protocol.PATTERN and device.way is Read.POLLED:
             return repr(device.format().request)[1:]
-        return _REQUESTS.get((device.protocol, device.read), "nothing, it sends by itself")
+        return _REQUESTS.get((device.protocol, device.way), "nothing, it sends by itself")
 
     @property
     def _tare_request(self) -> str:
@@ -142,5 +142,5 @@ class ScaleDriver:
             case Protocol.TOLEDO_CONTINUOUS:
                 return Toledo(stream, link=link, silence_s=silence_s, checksum=device.checksum)
             case Protocol.PATTERN:
-                asked = device.read is Read.POLLED
+                asked = device.way is Read.POLLED
                 return Text(stream, device.format(), link=link, timeout_s=timeout_s, silence_s=silence_s, asked=asked)

@@ -104,15 +104,13 @@ class ScaleSettings(DeviceSettings):
         ]
     )
     protocol: Protocol
-    read: Read = Field(
-        default=Read.POLLED,
-        validate_default=True,
+    read: Read | None = Field(
+        default=None,
         description="polled: asked every period. stable: one reading for each load that has settled. streaming: as the "
         "instrument tells. Unless it is set: polled where the instrument can be asked, else streaming",
     )
     silence: Duration | None = Field(
         default=None,
-        validate_default=True,
         description="how long an instrument that sends by itself may be silent before it is connected anew; 5s unless "
         "it is set, with a pattern for ever",
     )
@@ -177,21 +175,9 @@ class ScaleSettings(DeviceSettings):
         all_points = [given.get(name) or ScalePointSettings(name=name) for name in POINTS]
         return (*all_points, *([given[ZERO]] if ZERO in given else []))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read_as_it_can_be(cls, data: object) -> object:
-        """Without `read`, one that suits the protocol."""
-        if not isinstance(data, dict) or "read" in data:
-            return data
-        protocol = data.get("protocol")
-        speaks_only = protocol == Protocol.TOLEDO_CONTINUOUS or (
-            protocol == Protocol.PATTERN and data.get("preset") is None and data.get("request") is None
-        )
-        return {**data, "read": Read.STREAMING} if speaks_only else data
-
     @model_validator(mode="after")
     def _keys_suit_each_other(self) -> Self:
-        if self.protocol is Protocol.TOLEDO_CONTINUOUS and self.read is Read.POLLED:
+        if self.protocol is Protocol.TOLEDO_CONTINUOUS and self.way is Read.POLLED:
             raise ValueError("toledo-continuous cannot be asked: read is streaming, or stable")
         if self.protocol is Protocol.PATTERN:
             if any(point.writable for point in self.points):
@@ -199,13 +185,13 @@ class ScaleSettings(DeviceSettings):
             if self.pattern is None and self.preset is None:
                 raise ValueError(f"protocol pattern needs pattern:, or preset: with one of {', '.join(PresetName)}")
             form = self.format()
-            if self.read is Read.POLLED and not form.request:
+            if self.way is Read.POLLED and not form.request:
                 raise ValueError("read: polled needs request:, the text that the instrument is asked with")
-            if self.read is not Read.POLLED and self.request is not None:
-                raise ValueError(f"read: {self.read.value} asks nothing; leave request: out, or use read: polled")
-            if self.read is Read.STABLE and not tells_stability(form.pattern):
+            if self.way is not Read.POLLED and self.request is not None:
+                raise ValueError(f"read: {self.way.value} asks nothing; leave request: out, or use read: polled")
+            if self.way is Read.STABLE and not tells_stability(form.pattern):
                 raise ValueError("read: stable needs a group status or stable in the pattern")
-        if self.silence is not None and self.read is Read.POLLED:
+        if self.silence is not None and self.way is Read.POLLED:
             raise ValueError("silence has no meaning where the instrument is asked; timeout is how long it may take")
         if self.tare.period is not None and not self.asks_for_tare:
             raise ValueError(
@@ -214,16 +200,26 @@ class ScaleSettings(DeviceSettings):
         return self
 
     @property
+    def way(self) -> Read:
+        """How it is read: `read`, or what suits the protocol."""
+        if self.read is not None:
+            return self.read
+        can_be_asked = self.preset is not None or self.request is not None
+        if self.protocol is Protocol.TOLEDO_CONTINUOUS or (self.protocol is Protocol.PATTERN and not can_be_asked):
+            return Read.STREAMING
+        return Read.POLLED
+
+    @property
     def silence_s(self) -> float | None:
         """How long an instrument that sends by itself may be silent; None without a limit."""
         if self.silence is None and self.protocol is not Protocol.PATTERN:
-            return None if self.protocol is Protocol.MT_SICS and self.read is Read.STABLE else _SILENCE_S
+            return None if self.protocol is Protocol.MT_SICS and self.way is Read.STABLE else _SILENCE_S
         return self.silence
 
     @property
     def asks_for_tare(self) -> bool:
         """Whether the tare memory is asked for, by a command and with a period of its own."""
-        return self.read is Read.POLLED and self.protocol in (Protocol.MT_SICS, Protocol.SMA)
+        return self.way is Read.POLLED and self.protocol in (Protocol.MT_SICS, Protocol.SMA)
 
     @property
     def tare(self) -> ScalePointSettings:

@@ -44,7 +44,7 @@ def test_an_entry_of_points_changes_one_and_leaves_the_others() -> None:
     ],
 )
 def test_it_is_asked_where_it_can_be_and_listened_to_where_it_cannot(keys: dict[str, Any], read: str) -> None:
-    assert settings(**keys).read.value == read
+    assert settings(**keys).way.value == read
 
 
 @pytest.mark.parametrize(
