@@ -104,6 +104,8 @@ class RfidDriver:
             is_reachable = True
             try:
                 capabilities = await setup.configure(session.before_start)
+                if not setup.is_kept_alive:
+                    session.wait_for_ever()
                 await setup.start(capabilities, session.early)
                 yield session
             except DeviceUnavailable:

@@ -36,8 +36,10 @@ def test_the_example_loads_without_any_preparation() -> None:
         "weigh-1",
         "weigh-2",
         "bench-scale",
+        "portal-1",
+        "portal-2",
     ]
-    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3, 8, 7, 7]
+    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3, 8, 7, 7, 7, 7]
 
 
 def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 
 from drivers.rfid import failure
 from drivers.rfid.endpoint import LlrpEndpoint
@@ -20,6 +22,14 @@ _CHUNK_BYTES = 4096
 _MOST_UNSENT_BYTES = 64 * 1024
 _MOST_BESIDE = 8192
 """Messages that may come before the answer to a request."""
+_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+)
+"""The system notices a reader that is gone within half a minute, for those that send no keepalives of their own."""
 _VERSION_RESPONSE = MessageType.GET_SUPPORTED_VERSION_RESPONSE
 """The one response whose status does not stand first: two bytes of versions come before it."""
 
@@ -61,7 +71,7 @@ class Connection:
             if self._fault is not None:
                 raise failure.not_llrp(self._link, str(self._fault)) from self._fault
             try:
-                async with asyncio.timeout_at(until_s):
+                async with asyncio.timeout_at(None if until_s == inf else until_s):
                     data = await self._reader.read(_CHUNK_BYTES)
             except TimeoutError:
                 return None
@@ -141,6 +151,8 @@ async def open_connection(
         raise failure.no_connection(endpoint, timeout_s) from None
     except OSError as error:
         raise failure.cannot_connect(endpoint, error) from error
+    for level, option, value in _OPTIONS:
+        writer.get_extra_info("socket").setsockopt(level, option, value)
     try:
         yield Connection(reader, writer, link=endpoint.link)
     finally:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import chain
+from math import inf
 
 from drivers.contract import DeviceUnavailable
 from drivers.model import Reading, Reason
@@ -69,6 +70,10 @@ class LlrpSession:
         self._understands = True
         self.failure: DeviceUnavailable | None = None
         """What ended the readings: a reader that is gone, of which no leave can be taken."""
+
+    def wait_for_ever(self) -> None:
+        """The reader sends no keepalives: silence means nothing."""
+        self._patience_s = inf
 
     def before_start(self, message: Message) -> None:
         """Take a message that came before our ROSpec: tags in it are the answer to somebody else's question."""

@@ -53,6 +53,8 @@ class Setup:
         self._shared = devices[0]
         """The settings that devices on one reader have in common."""
         self._timeout_s = max(device.timeout for device in devices)
+        self.is_kept_alive = True
+        """Whether the reader has promised keepalives."""
 
     async def configure(self, beside: Beside) -> Capabilities:
         """Version, capabilities and configuration; afterwards no ROSpec of anybody is left."""
@@ -66,7 +68,10 @@ class Setup:
         await self._set_config(capabilities, beside)
         if capabilities.holds_reports:
             self._connection.tell(MessageType.ENABLE_EVENTS_AND_REPORTS)
-        await self._ask(requests.delete_rospec(0), "deleting what it was doing", beside)
+        try:
+            await self._ask(requests.delete_rospec(0), "deleting what it was doing", beside)
+        except failure.Refused as error:
+            _log.debug("%s", error)  # there may be nothing to delete; if there is, adding ours will tell
         return capabilities
 
     async def start(self, capabilities: Capabilities, beside: Beside) -> None:
@@ -110,7 +115,6 @@ class Setup:
 
     async def _set_config(self, capabilities: Capabilities, beside: Beside) -> None:
         keepalive_ms = round(self._shared.keepalive * 1000)
-        reset = self._shared.factory_reset
         events = [
             (requests.Event.ROSPEC, True),
             *([(requests.Event.BUFFER_LEVEL, True)] if capabilities.warns_of_full_buffer else []),
@@ -118,16 +122,27 @@ class Setup:
             (requests.Event.AISPEC_END, False),
             (requests.Event.ANTENNA, True),
         ]
-        what = "setting keepalive and events"
-        try:
-            await self._ask(
-                requests.set_config(keepalive_ms=keepalive_ms, events=events, factory_reset=reset), what, beside
-            )
-        except failure.Refused as error:
+        reset = self._shared.factory_reset
+        complete = requests.set_config(keepalive_ms=keepalive_ms, events=events, factory_reset=reset)
+        if (error := await self._refusal(complete, beside)) is None:
+            return
+        _log.warning("%s does not tell what happens to it, such as an antenna that comes off: %s", self._link, error)
+        least = requests.set_config(keepalive_ms=keepalive_ms, factory_reset=reset)
+        if (error := await self._refusal(least, beside)) is not None:
+            self.is_kept_alive = False
             _log.warning(
-                "%s does not tell what happens to it, such as an antenna that comes off: %s", self._link, error
+                "%s sends no keepalives, so that half a minute may pass before its loss is noticed: %s",
+                self._link,
+                error,
             )
-            await self._ask(requests.set_config(keepalive_ms=keepalive_ms, factory_reset=reset), what, beside)
+
+    async def _refusal(self, request: requests.Request, beside: Beside) -> failure.Refused | None:
+        """What the reader has against a configuration."""
+        try:
+            await self._ask(request, "setting keepalive and events", beside)
+        except failure.Refused as error:
+            return error
+        return None
 
     async def _ask(self, request: requests.Request, what: str, beside: Beside) -> bytes:
         return await self._connection.ask(request, what, timeout_s=self._timeout_s, beside=beside)

@@ -138,6 +138,18 @@ async def test_a_reader_that_refuses_events_is_used_without_them(
     assert "does not tell what happens to it" in caplog.text
 
 
+async def test_a_reader_that_takes_no_configuration_is_used_without_keepalives(
+    reader: ScriptedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader.answers |= dict.fromkeys((3, 21), lambda number, _: message(100, number, status(109)))
+    async with listening(reader, keepalive="10ms") as listener:
+        waiting = asyncio.create_task(listener.next())
+        await asyncio.sleep(0.05)  # twice as long as it would have to speak
+        listener.client.send(report(tag()))
+        assert (await waiting)["epc"] == EPC
+    assert "sends no keepalives" in caplog.text
+
+
 async def test_a_reader_that_falls_silent_is_unavailable(reader: ScriptedReader) -> None:
     async with listening(reader, keepalive="20ms") as listener:
         error = await listener.failure()
