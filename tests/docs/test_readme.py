@@ -9,23 +9,20 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from drivers.modbus.codec import compile_decoder
-from drivers.modbus.plan import Limits, plan
-from drivers.modbus.point import ModbusPoint, Order, parse_address, parse_type
+from drivers import registry
 from drivers.model import Reason
+from drivers.settings import DeviceSettings, PointSettings
 from gateway import cli
 from gateway.cli import Exit
 from gateway.config import json_schema, load
 from simulators import cli as simulators_cli
-from tests.plugins.documents import REPOSITORY, Document, code, transcript
+from tests.plugins.documents import REPOSITORY, Document, code, keys_in_table, keys_of, transcript
 
 README = Document(REPOSITORY / "README.md")
 DECISIONS = REPOSITORY / "docs" / "decisions"
@@ -43,6 +40,7 @@ DOCUMENTS = [
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda each: str(each.path.relative_to(REPOSITORY)))
 
 SCHEMA: dict[str, Any] = json_schema()
+PAGES = {"modbus": "modbus.md", "opcua": "opcua.md", "scale": "scales.md", "rfid": "rfid.md"}
 
 
 def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
@@ -124,29 +122,45 @@ def test_the_config_tables_have_the_keys_and_defaults_of_the_schema() -> None:
         "`destinations`": "DestinationSettings",
         "`http`": "HttpSettings",
         "`defaults`": "DefaultSettings",
-        "`devices`": "modbus_device",
-        "`points`": "ModbusPointSettings",
     }
     for heading, model in models.items():
-        documented = {code(row[0])[0]: _default_in_table(row[1]) for row in README.table(heading)}
-        assert documented == dict(_keys(SCHEMA["$defs"][model])), heading
+        assert keys_in_table(README.table(heading)) == keys_of(SCHEMA, model), heading
+
+
+def test_the_tables_of_devices_and_points_have_the_keys_of_every_family() -> None:
+    devices = [keys_of(SCHEMA, f"{family}_device") for family in registry.names()]
+    common = {key: default for key, default in devices[0].items() if all(key in other for other in devices)}
+    documented = keys_in_table(README.table("`devices`"))
+    assert documented.keys() == common.keys()
+    assert {key: documented[key] for key in DeviceSettings.model_fields} == {
+        key: common[key] for key in DeviceSettings.model_fields
+    }
+    assert set(keys_in_table(README.table("`points`"))) == set(PointSettings.model_fields)
+
+
+@pytest.mark.parametrize(("family", "page"), PAGES.items())
+def test_the_page_of_a_family_has_the_keys_that_are_its_own(family: str, page: str) -> None:
+    document = Document(REPOSITORY / "docs" / page)
+    shared = keys_in_table(README.table("`devices`"))
+    own = {key: default for key, default in keys_of(SCHEMA, f"{family}_device").items() if key not in shared}
+    assert keys_in_table(document.table("Device keys")) == own
+
+
+@pytest.mark.parametrize(("family", "page"), PAGES.items())
+def test_the_page_of_a_family_has_the_keys_of_its_points(family: str, page: str) -> None:
+    document = Document(REPOSITORY / "docs" / page)
+    points = SCHEMA["$defs"][f"{family}_device"]["properties"]["points"]["items"]["$ref"].removeprefix("#/$defs/")
+    own = {key: default for key, default in keys_of(SCHEMA, points).items() if key not in PointSettings.model_fields}
+    assert (keys_in_table(document.table("Point keys")) if own else {}) == own
+
+
+def test_every_family_has_a_page() -> None:
+    assert set(PAGES) == set(registry.names())
 
 
 def test_the_section_table_has_the_sections_of_the_schema() -> None:
     documented = {code(row[0])[0]: row[1] == "required" for row in README.table("Configuration")}
     assert documented == {key: key in SCHEMA["required"] for key in SCHEMA["properties"]}
-
-
-def test_the_orders_of_bytes_are_those_of_the_worked_example() -> None:
-    number, rows = 123456789, [row for row in README.table("Modbus") if code(row[0])[0] in list(Order)]
-    assert len(rows) == len(Order)
-    for row in rows:
-        registers = [int(word, 16) for word in row[1:3]]
-        point = ModbusPoint(
-            name="x", address=parse_address("holding:0"), type=parse_type("uint32"), order=Order(code(row[0])[0])
-        )
-        (block,) = plan([point], Limits())
-        assert compile_decoder(block)(struct.pack(">HH", *registers))[0] == (number,), row
 
 
 def test_the_reasons_of_bad_quality_are_those_of_the_model() -> None:
@@ -171,33 +185,3 @@ def _accepts(parser: argparse.ArgumentParser, arguments: list[str], command: str
 def _commands(parser: argparse.ArgumentParser) -> list[str]:
     (choices,) = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return list(choices)
-
-
-def _keys(model: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key below a model of the schema, dotted, with its default: "required", None, or the value."""
-    for key, node in model["properties"].items():
-        inner = _object(node)
-        if inner is not None:
-            yield from _keys(inner, f"{prefix}{key}.")
-        elif key in model.get("required", ()):
-            yield prefix + key, "required"
-        else:
-            default = node.get("default")
-            yield prefix + key, None if default in ("", []) else default
-
-
-def _object(node: dict[str, Any]) -> dict[str, Any] | None:
-    """The model that a property leads to, when it is one with keys of its own."""
-    for one in (node, *node.get("anyOf", ())):
-        name = one.get("$ref", "").removeprefix("#/$defs/")
-        if "properties" in SCHEMA["$defs"].get(name, {}):
-            found: dict[str, Any] = SCHEMA["$defs"][name]
-            return found
-    return None
-
-
-def _default_in_table(cell: str) -> object:
-    if cell in {"required", "none"}:
-        return None if cell == "none" else cell
-    (text,) = code(cell)
-    return yaml.safe_load(text)

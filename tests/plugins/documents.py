@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_S = 15.0
@@ -190,3 +192,40 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for probe in probes:
             probe.close()
+
+
+def keys_of(schema: Mapping[str, Any], model: str) -> dict[str, object]:
+    """Every key below a model of the schema, dotted, with its default: "required", None, or the value."""
+    found: dict[str, object] = {}
+    node = schema["$defs"][model]
+    for key, property_ in node["properties"].items():
+        inner = _model_behind(schema, property_)
+        if inner is not None:
+            found |= {f"{key}.{name}": default for name, default in keys_of(schema, inner).items()}
+        elif key in node.get("required", ()):
+            found[key] = "required"
+        else:
+            default = property_.get("default")
+            found[key] = None if default in ("", []) else default
+    return found
+
+
+def keys_in_table(rows: list[list[str]]) -> dict[str, object]:
+    """What a table of keys and defaults says, in the terms of `keys_of`."""
+    return {code(key)[0]: _default_in_table(default) for key, default, *_ in rows}
+
+
+def _model_behind(schema: Mapping[str, Any], property_: Mapping[str, Any]) -> str | None:
+    """The model that a property leads to, when it is one with keys of its own."""
+    for one in (property_, *property_.get("anyOf", ())):
+        name: str = one.get("$ref", "").removeprefix("#/$defs/")
+        if "properties" in schema["$defs"].get(name, {}):
+            return name
+    return None
+
+
+def _default_in_table(cell: str) -> object:
+    if cell in {"required", "none"}:
+        return None if cell == "none" else cell
+    (text,) = code(cell)
+    return yaml.safe_load(text)
