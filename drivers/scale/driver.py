@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from drivers.contract import DeviceUnavailable, Driver, PlannedRequest, Session, StreamSession
+from drivers.contract import Driver, PlannedRequest, Session, StreamSession
 from drivers.model import PointGroup
 from drivers.scale.instrument import Instrument
 from drivers.scale.loads import Loads
@@ -63,7 +63,7 @@ class ScaleDriver:
         self._device = device
         self._endpoint = parse_url(device.url)
         self._clock = clock
-        self._was_lost = False
+        self._was_tried = False
         points = [(entry.name, device.point(entry)) for entry in device.points]
         is_events = device.way is Read.STABLE
         self._group = PointGroup(
@@ -91,7 +91,7 @@ class ScaleDriver:
         device = self._device
         to_kilograms = device.convert_to is not None
         readings = Readings(self._group, to_kilograms=to_kilograms, clock=self._clock)
-        if self._was_lost:
+        if self._was_tried and device.way is Read.STREAMING:
             readings.all_known()
         try:
             async with open_stream(self._endpoint, timeout_s=device.timeout) as stream:
@@ -104,9 +104,8 @@ class ScaleDriver:
                         yield ListeningScale(instrument, readings, to_kilograms=to_kilograms, loads=loads)
                 finally:
                     await instrument.leave()
-        except DeviceUnavailable:
-            self._was_lost = True
-            raise
+        finally:
+            self._was_tried = True
 
     def plan(self) -> Sequence[PlannedRequest]:
         return [

@@ -43,7 +43,7 @@ class Readings:
         self._known = {"weight", "status"}
 
     def all_known(self) -> None:
-        """Something has been said of every point, by somebody else: that it could not be read."""
+        """Somebody else has said of every point that it could not be read, which stands until this says otherwise."""
         self._known.update(name for name in self._group.names if name != "zero")
 
     def of(self, indication: Indication) -> Reading:

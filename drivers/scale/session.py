@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from decimal import Decimal
 
-from drivers.contract import BadResponse, DeviceUnavailable, DriverError
+from drivers.contract import BadResponse, DeviceUnavailable
 from drivers.model import Point, PointGroup, Reading, Value, bad
 from drivers.scale.indication import Indication, Tare
 from drivers.scale.instrument import Instrument
@@ -64,11 +64,7 @@ class PolledScale(Writer):
         """As `drivers.contract.Session.read`."""
         if group.names == ("tare",):
             return await self._read_tare(group)
-        try:
-            return self._readings.of(await self._instrument.weigh())
-        except DriverError:
-            self._readings.all_known()
-            raise
+        return self._readings.of(await self._instrument.weigh())
 
     async def _read_tare(self, group: PointGroup) -> Reading:
         """That a scale does not tell its tare is no reason to give up its weight: it is bad, and not asked again."""

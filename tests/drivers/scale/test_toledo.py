@@ -309,3 +309,19 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(linked: Any, make
 
         async with asyncio.timeout(30):
             assert await cancelled_at_every_await(use) >= 1
+
+
+async def test_after_an_outage_nothing_is_left_as_it_was_said_to_be_before(make_driver: Make) -> None:
+    terminal = ToledoTerminal()
+    async with on_tcp(terminal) as link:
+        driver = make_driver(link.url, protocol="toledo-continuous")
+        async with listening(driver) as (readings, _):
+            await terminal.listened_to.wait()
+            link.cut()
+            with pytest.raises(DeviceUnavailable):
+                await anext(readings)
+        terminal.listened_to.clear()
+        async with listening(driver) as (readings, _):
+            await terminal.listened_to.wait()
+            terminal.put(1234)
+            assert quality(await anext(readings)) == {"net": "bad:not-shown"}
