@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from simulators.endpoint import EndpointError
-from simulators.layout import Layout
+from simulators.layout import LAYOUTS, Layout, load_layout
 from simulators.machine import STEP_S
 from simulators.running import keep_pace, simulate
 
@@ -98,3 +102,35 @@ async def test_a_twin_that_is_too_slow_leaves_endpoints_their_turn(until: Until)
         pace.cancel()
         other.cancel()
     assert turns_within > 5
+
+
+async def test_every_machine_of_the_small_hub_answers_under_a_url_that_a_config_takes() -> None:
+    async with simulate(load_layout(LAYOUTS / "small-hub.yaml"), seed=1) as running:
+        urls = {name: urlsplit(url) for name, url in running.endpoints.items()}
+        assert {name: url.scheme for name, url in urls.items()} == {
+            "infeed": "tcp",
+            "singulator": "tcp",
+            "weigher": "tcp",
+            "weigher-drive": "tcp",
+            "portal": "llrp",
+            "door": "llrp",
+            "sorter": "opc.tcp",
+            "serial-1": "rtu",
+            "counter": "serial",
+            "pallet-scale": "serial",
+        }
+        for url in urls.values():
+            if url.path:
+                assert stat.S_ISCHR(os.stat(url.path).st_mode)  # noqa: PTH116 - a device, not a file
+                assert parse_qs(url.query)["baudrate"]
+            else:
+                _, writer = await asyncio.open_connection(url.hostname, url.port)
+                writer.close()
+                await writer.wait_closed()
+        assert running.devices["sorter"] == (running.endpoints["sorter"], None)
+
+
+async def test_a_tenth_of_the_airport_hub_opens_all_its_endpoints() -> None:
+    async with simulate(load_layout(LAYOUTS / "airport-hub.yaml", fraction=0.1), seed=1) as running:
+        schemes = Counter(urlsplit(url).scheme for url in running.endpoints.values())
+    assert schemes == {"tcp": 12 + 5, "llrp": 7, "opc.tcp": 2}
