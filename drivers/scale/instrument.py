@@ -51,8 +51,8 @@ class Instrument(Protocol):
         """
         ...
 
-    async def clear_tare(self) -> None:
-        """Empty the tare memory."""
+    async def clear_tare(self) -> Tare | None:
+        """Empty the tare memory. What is held then, where the instrument tells."""
         ...
 
     async def leave(self) -> None:

@@ -113,8 +113,9 @@ class MtSics:
             raise ValueError(f"the tare is to be in {unit}, but the scale shows {shown}")
         return _tare(await self._command(f"TA {weight:f} {shown}")) or await self._held_if_told()
 
-    async def clear_tare(self) -> None:
+    async def clear_tare(self) -> Tare | None:
         await self._command("TAC")
+        return await self._held_if_told()
 
     async def leave(self) -> None:
         if self._repeats:

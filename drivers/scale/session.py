@@ -25,27 +25,27 @@ class Writer:
     async def write(self, group: PointGroup, point: Point, value: Value) -> Value:  # noqa: ARG002  one scale, one group
         """As `drivers.contract.WritableSession.write`.
 
-        `zero` takes true. `tare` takes true for what lies on the scale, a weight to be set, and false or 0 to clear it;
-        it returns the weight that is held, or true where the instrument cannot tell.
+        `zero` takes anything that is true. `tare` takes true for what lies on the scale, a weight to be set, and false
+        or 0 to clear it; it returns the weight that is held, or what was confirmed where the instrument cannot tell.
         """
         if point.name == "zero":
-            if value is not True:
+            if not value:
                 raise ValueError("zero takes true, which sets the scale to zero")
             await self._instrument.zero()
             return True
         if value is True:
-            held = await self._instrument.tare()
-            return True if held is None else self._shown(held)
+            return self._shown(await self._instrument.tare(), confirmed=True)
         weight = _weight(value)
         if not weight:
-            await self._instrument.clear_tare()
-            return Decimal(0)
+            return self._shown(await self._instrument.clear_tare(), confirmed=Decimal(0))
         held = await self._instrument.preset_tare(weight, unit="kg" if self._to_kilograms else "")
-        return weight if held is None else self._shown(held)
+        return self._shown(held, confirmed=weight)
 
-    def _shown(self, held: Tare) -> Value:
-        converted = in_kilograms(held.weight, held.unit) if self._to_kilograms else held.weight
-        return True if converted is None else converted
+    def _shown(self, held: Tare | None, *, confirmed: Value) -> Value:
+        if held is None:
+            return confirmed
+        weight = in_kilograms(held.weight, held.unit) if self._to_kilograms else held.weight
+        return confirmed if weight is None else weight
 
 
 class PolledScale(Writer):

@@ -83,8 +83,9 @@ class Sma:
             raise refused("T", self._channel.link, f"the tare was to be {weight}, but {what}")
         return held
 
-    async def clear_tare(self) -> None:
+    async def clear_tare(self) -> Tare | None:
         await self._command("C")
+        return await self._held_if_told()
 
     async def leave(self) -> None:
         if self._repeats:

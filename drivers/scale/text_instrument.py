@@ -84,7 +84,7 @@ class Text:
     async def preset_tare(self, weight: Decimal, *, unit: str) -> Tare | None:  # noqa: ARG002  it cannot be done
         raise ValueError("a pattern knows no command to tare")
 
-    async def clear_tare(self) -> None:
+    async def clear_tare(self) -> Tare | None:
         raise ValueError("a pattern knows no command to tare")
 
     async def leave(self) -> None:

@@ -47,8 +47,8 @@ class Toledo:
     async def preset_tare(self, weight: Decimal, *, unit: str) -> Tare | None:  # noqa: ARG002  it cannot be done
         raise ValueError("a scale with continuous output takes no tare weight; true tares what is on it, false clears")
 
-    async def clear_tare(self) -> None:
-        await self._command("C", lambda shown: shown.gross is not None and not shown.tare)
+    async def clear_tare(self) -> Tare | None:
+        return _held(await self._command("C", lambda shown: shown.gross is not None and not shown.tare))
 
     async def leave(self) -> None:
         """It goes on whether or not somebody listens."""

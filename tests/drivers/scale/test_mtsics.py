@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import BadResponse, DeviceUnavailable
+from drivers.contract import BadResponse, DeviceUnavailable, StreamSession
 from drivers.model import Reading, Reason
 from tests.drivers.scale.conftest import NOW_NS, WRITABLE, Make, asked, listening, quality, shown, until, write
 from tests.drivers.scale.instruments import MtSicsScale, Scripted, on_tcp
@@ -281,7 +281,7 @@ async def test_zero_and_tare_are_written(linked: Any, make_driver: Make) -> None
         assert scale.load == 0
         scale.put("0.350")
         assert await write(session, "tare", True) == Decimal("0.350")
-        assert await write(session, "tare", False) == 0
+        assert str(await write(session, "tare", False)) == "0.000"
         assert scale.tare == 0
         assert str(await write(session, "tare", Decimal("1.250"))) == "1.250"
         assert scale.tare == Decimal("1.250")
@@ -391,3 +391,27 @@ async def test_a_scale_that_is_busy_is_not_asked_without_a_pause(make_driver: Ma
             waiting.cancel()
             await asyncio.wait([waiting])
     assert scale.requests == [b"S\r\n"]
+
+
+@pytest.mark.parametrize("read", ["polled", "stable", "streaming"])
+async def test_a_write_can_be_cancelled_at_any_await_and_the_session_lives_on(read: str, make_driver: Make) -> None:
+    scale = MtSicsScale()
+    scale.put("0.350")
+    async with on_tcp(scale) as link, asyncio.timeout(30):
+        driver = make_driver(link.url, protocol="mt-sics", read=read, period="1ms", points=WRITABLE)
+        async with driver.connect() as session:
+            listener = asyncio.create_task(_listen(session))
+            assert await cancelled_at_every_await(lambda: _tare(session)) >= 1
+            assert await write(session, "tare", True) == Decimal("0.350")  # type: ignore[arg-type]
+            listener.cancel()
+            await asyncio.wait([listener])
+
+
+async def _tare(session: Any) -> None:
+    await write(session, "tare", True)
+
+
+async def _listen(session: Any) -> None:
+    if isinstance(session, StreamSession):
+        async for _ in session.readings():
+            pass

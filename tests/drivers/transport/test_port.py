@@ -55,6 +55,13 @@ async def test_a_broken_character_is_not_handed_on_as_if_it_were_whole(terminal:
     assert control[termios.VMIN] in (1, b"\x01")
 
 
+async def test_a_pseudo_terminal_carries_bytes_whatever_the_line_settings(terminal: Terminal) -> None:
+    url = f"{terminal.url}?baudrate=2400&bytesize=7&parity=E&stopbits=2"
+    async with open_stream(parse_url(url), timeout_s=1.0) as stream:
+        terminal.send(b"12.340")
+        assert await stream.read() == b"12.340"
+
+
 @pytest.mark.parametrize("module", ["drivers.transport", "drivers.transport.rfc2217"])
 def test_pyserial_is_not_imported_before_a_port_is_opened(module: str) -> None:
     code = f"import sys, {module}; sys.exit('serial' in sys.modules)"
