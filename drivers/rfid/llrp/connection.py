@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,8 @@ from drivers.rfid.llrp.parameters import Malformed
 from drivers.rfid.llrp.requests import Request
 from drivers.rfid.llrp.status import parse_status
 from drivers.rfid.tls import TlsSettings
+
+_log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 4096
 """Read at once: some 60 tag reports, a millisecond of work (seven when all are new), before others get their turn."""
@@ -46,6 +49,8 @@ class Connection:
         self._fault: NotLlrp | None = None
         """What ended the messages, told once those before it have been taken."""
         self._last_id = 0
+        self._returns_numbers: bool | None = None
+        """Whether answers carry the number of their request, as they must; None until the first has come."""
         self._loop = asyncio.get_running_loop()
         self.version = 1
         """That of what is sent; 1 is LLRP 1.0.1, 2 is LLRP 1.1."""
@@ -96,7 +101,7 @@ class Connection:
             message = await self.receive(until_s)
             if message is None:
                 raise failure.unanswered(self._link, what, timeout_s)
-            if message.id == number and message.type in (request.answer, MessageType.ERROR_MESSAGE):
+            if self._answers(message, request, number):
                 break
             others += 1
             if others > _MOST_BESIDE:
@@ -109,6 +114,18 @@ class Connection:
         if message.type == MessageType.ERROR_MESSAGE or not status.is_success:
             raise failure.Refused(self._link, what, status)
         return message.body
+
+    def _answers(self, message: Message, request: Request, number: int) -> bool:
+        """Whether it is the answer, by type and number; by type alone with a reader whose first has another number."""
+        if message.type not in (request.answer, MessageType.ERROR_MESSAGE):
+            return False
+        if self._returns_numbers is None and message.type == request.answer:
+            self._returns_numbers = message.id == number
+            if not self._returns_numbers:
+                _log.info(
+                    "%s answers with message numbers of its own; its answers are known by their types", self._link
+                )
+        return message.id == number or self._returns_numbers is False
 
     def tell(self, kind: MessageType) -> None:
         """Send a message without a body that has no answer."""

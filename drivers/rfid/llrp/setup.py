@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from drivers.contract import DeviceUnavailable
+from drivers.model import Reason
 from drivers.rfid import failure
 from drivers.rfid.llrp import requests
 from drivers.rfid.llrp.capabilities import Capabilities, parse_capabilities
@@ -66,8 +67,6 @@ class Setup:
         except Malformed as error:
             raise failure.garbled(self._link, "asking what it can do", str(error)) from error
         await self._set_config(capabilities, beside)
-        if capabilities.holds_reports:
-            self._connection.tell(MessageType.ENABLE_EVENTS_AND_REPORTS)
         try:
             await self._ask(requests.delete_rospec(0), "deleting what it was doing", beside)
         except failure.Refused as error:
@@ -84,19 +83,20 @@ class Setup:
         await self._ask(requests.enable_rospec(), "enabling it to read tags", beside)
         if not planned.period_ms:
             await self._ask(requests.start_rospec(), "starting it to read tags", beside)
+        if capabilities.holds_reports:
+            self._connection.tell(MessageType.ENABLE_EVENTS_AND_REPORTS)
 
     async def take_leave(self) -> None:
         """Stop and delete our ROSpec and close the connection, as far as the reader takes part in it in time."""
-        ours = [requests.stop_rospec(), requests.delete_rospec(requests.ROSPEC), requests.close_connection()]
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                for request in ours:
-                    try:
-                        await self._ask(request, "taking leave", _ignore)
-                    except failure.Refused as error:
-                        _log.debug("%s", error)  # it may have stopped already
-        except (TimeoutError, DeviceUnavailable) as error:
-            _log.debug("%s: left without a word: %s", self._link, error)
+        ours = (requests.stop_rospec(), requests.delete_rospec(requests.ROSPEC), requests.close_connection())
+        timeout_s = self._timeout_s / len(ours)
+        for request in ours:
+            try:
+                await self._connection.ask(request, "taking leave", timeout_s=timeout_s, beside=_ignore)
+            except DeviceUnavailable as error:
+                _log.debug("%s", error)
+                if error.reason is Reason.COMM_FAILURE:  # else it may have stopped already, or be slow
+                    return
 
     async def _negotiate(self, beside: Beside) -> None:
         """LLRP 1.1 where the reader speaks it; a reader of 1.0.1 answers that it does not know the question."""

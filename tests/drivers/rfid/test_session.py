@@ -12,6 +12,7 @@ from drivers.model import Level
 from drivers.rfid.clock import iso_text
 from tests.drivers.rfid.listener import carried, driver, listening
 from tests.drivers.rfid.scripted_reader import (
+    CAPABILITIES,
     OK,
     SSCC,
     ScriptedReader,
@@ -59,12 +60,12 @@ async def test_the_reader_is_set_up_in_this_order_and_left_in_that(reader: Scrip
     async with listening(reader, antennas=[1, 2], keepalive="10s"):
         pass
     asked = [kind for kind, _ in reader.seen]
-    assert asked == [1, 3, 64, 21, 20, 24, 22, 23, 21, 14]
+    assert asked == [1, 3, 21, 20, 24, 22, 64, 23, 21, 14]
     bodies = [body.hex() for _, body in reader.seen]
     events_on = "00f40027 00f50007000280 00f50007000380 00f50007000480 00f50007000600 00f50007000880"
     assert bodies[1] == f"00{events_on}00dc00090100002710".replace(" ", "")
-    assert bodies[3] == "00000000"
-    assert bodies[4] == (
+    assert bodies[2] == "00000000"
+    assert bodies[3] == (
         "00b1004800000001000000b2001200b300050000b60009000000000000b7001a00020001000200b80009000000000000ba0007000101"
         "00ed001201000100ee000b9f80015c000540"
     )
@@ -74,7 +75,7 @@ async def test_the_reader_is_set_up_in_this_order_and_left_in_that(reader: Scrip
 async def test_a_periodic_reading_is_enabled_and_not_started(reader: ScriptedReader) -> None:
     async with listening(reader, duration="2s", periodic="30s"):
         pass
-    assert [kind for kind, _ in reader.seen] == [1, 3, 64, 21, 20, 24, 23, 21, 14]
+    assert [kind for kind, _ in reader.seen] == [1, 3, 21, 20, 24, 64, 23, 21, 14]
 
 
 async def test_a_factory_reset_is_asked_for_only_by_who_wants_it(reader: ScriptedReader) -> None:
@@ -254,6 +255,16 @@ async def test_an_answer_is_told_from_others_by_its_number(reader: ScriptedReade
     reader.answers[20] = lambda number, _: (
         message(30, number + 1000, status(101, "not yours")) + message(100, 0, status(109)) + message(30, number, OK)
     )
+    async with listening(reader) as listener:
+        listener.client.send(report(tag()))
+        assert (await listener.next())["epc"] == EPC
+
+
+async def test_a_reader_that_numbers_its_answers_itself_is_understood(reader: ScriptedReader) -> None:
+    numbers = iter(range(1000, 2000))
+    kinds = {1: (11, CAPABILITIES), 14: (4, OK)} | {kind: (kind + 10, OK) for kind in (3, 20, 21, 22, 23, 24)}
+    for kind, (answer, body) in kinds.items():
+        reader.answers[kind] = lambda _, __, answer=answer, body=body: message(answer, next(numbers), body)
     async with listening(reader) as listener:
         listener.client.send(report(tag()))
         assert (await listener.next())["epc"] == EPC

@@ -155,7 +155,7 @@ async def test_a_reader_that_falls_silent_is_unavailable(reader: ScriptedReader)
         error = await listener.failure()
     assert "was silent for 0.05 s" in error.message
     assert error.reason is Reason.TIMEOUT
-    assert [kind for kind, _ in reader.seen][-1] == 22, "nobody is there to take leave of"
+    assert [kind for kind, _ in reader.seen][-1] == 64, "nobody is there to take leave of"
 
 
 async def test_bytes_of_a_message_that_does_not_end_are_no_sign_of_life(reader: ScriptedReader) -> None:
@@ -225,10 +225,11 @@ async def _refused(made: object) -> None:
 
 
 async def test_taking_leave_of_a_reader_that_does_not_answer_ends_in_time(reader: ScriptedReader) -> None:
-    reader.answers |= {23: lambda *_: b"", 14: lambda *_: b""}
-    async with listening(reader, timeout="100ms"):
+    reader.answers |= dict.fromkeys((23, 21, 14), lambda *_: b"")
+    reader.answers[21] = lambda number, body: message(31, number, OK) if body == bytes(4) else b""
+    async with listening(reader, timeout="150ms"):
         pass
-    assert [kind for kind, _ in reader.seen][-1] == 23
+    assert [kind for kind, _ in reader.seen][-3:] == [23, 21, 14], "it is told all the same"
 
 
 async def test_leave_is_taken_of_a_reader_that_has_stopped_already(reader: ScriptedReader) -> None:
