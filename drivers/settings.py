@@ -10,7 +10,16 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 _DURATION_UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {
@@ -100,6 +109,18 @@ class PointSettings(StrictModel):
     deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     period: Duration | None = None
     writable: bool = False
+    min: Annotated[float, Field(allow_inf_nan=False, description="the least that a command may write")] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False, description="the most that a command may write")] | None = None
+
+    @field_validator("min", "max")
+    @classmethod
+    def _limits_what_is_written(cls, limit: float | None, info: ValidationInfo) -> float | None:
+        if limit is not None and info.data.get("writable") is False:
+            raise ValueError("has no effect: it limits what is written, and the point is not writable")
+        least = info.data.get("min")
+        if limit is not None and info.field_name == "max" and least is not None and least > limit:
+            raise ValueError(f"is less than min ({least:g}), so that nothing could be written")
+        return limit
 
 
 class DeviceSettings(StrictModel):

@@ -10,27 +10,25 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from drivers.settings import DeviceSettings
-from gateway.acquire import Link
+from gateway.acquisition import Acquisition, Reach, acquiring
 from gateway.backoff import Backoff
 from gateway.buffer import Buffer
+from gateway.commands import Commands, Topics
 from gateway.config import ConfigError, DestinationSettings, Settings, load
 from gateway.forward import forward
-from gateway.health import DestinationHealth, DeviceHealth, Health
-from gateway.links import LinkSettings, links
+from gateway.health import DestinationHealth, Health
 from gateway.loop import Loop
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
-from gateway.schedule import stagger
 from gateway.sdnotify import Notifier
-from gateway.tasks import Changes, TaskSet
 from gateway.web import HttpUnavailable, Identity, serve
 
 log = logging.getLogger(__name__)
@@ -38,7 +36,7 @@ log = logging.getLogger(__name__)
 DRAIN_S = 10.0
 """How long a stop waits for the destinations to take what is left; what remains goes out after the next start."""
 _LAG_EVERY_S = 0.5
-_NEED_RESTART = ("gateway", "buffer", "destinations", "http")
+_NEED_RESTART = ("gateway", "buffer", "destinations", "http", "commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,8 @@ async def run(
     notifier = notifier or Notifier.from_environment()
     names = [destination.name for destination in settings.destinations]
     health.destinations.update((name, DestinationHealth(name)) for name in names)
+    reach = Reach()
+    commands = Commands(settings.commands, writer=reach, health=health) if settings.commands.enabled else None
     async with (
         Buffer.open(settings.buffer, destinations=names, health=health.buffer) as buffer,
         _background(_keep_watch(health, notifier), name="watch"),
@@ -106,12 +106,12 @@ async def run(
         async with asyncio.TaskGroup() as forwarding:
             tasks = [
                 forwarding.create_task(
-                    _forward(destination, settings, buffer=buffer, health=health, acquired=acquired),
+                    _forward(destination, settings, buffer=buffer, health=health, acquired=acquired, commands=commands),
                     name=f"forward {destination.name}",
                 )
                 for destination in settings.destinations
             ]
-            async with _acquiring(settings, buffer=buffer, health=health) as acquisition:
+            async with acquiring(settings, buffer=buffer, health=health, reach=reach) as acquisition:
                 notifier.ready(_summary(health))
                 reload = _reload_when_asked(
                     signals, settings, acquisition, health=health, notifier=notifier, reread=reread
@@ -125,70 +125,30 @@ async def run(
     log.info("stopped; %d readings wait in %s", health.buffer.readings, settings.buffer.path)
 
 
-class _Acquisition:
-    """The links that are being read; which ones may change while they are."""
-
-    def __init__(self, group: asyncio.TaskGroup, *, buffer: Buffer, health: Health, state_folder: Path) -> None:
-        self._buffer = buffer
-        self._state_folder = state_folder
-        self._health = health
-        self._tasks = TaskSet(group, self._read)
-        self._staggers: dict[str, float] = {}
-
-    async def update(self, devices: Sequence[DeviceSettings]) -> Changes:
-        """Read these devices from now on. Links whose settings stay equal never notice."""
-        wanted = {f"{link.driver} {link.link}": link for link in links(devices)}
-        self._staggers = {device.name: stagger(index) for index, device in enumerate(devices)}
-        known = self._health.devices
-        self._health.devices = {  # in the order of the config; in one step, because pages are rendered in a thread
-            device.name: known[device.name]
-            if device.name in known and known[device.name].driver == device.driver
-            else DeviceHealth(device.name, device.driver)
-            for device in devices
-        }
-        log.info("reading %d devices over %d links", len(devices), len(wanted))
-        return await self._tasks.update(wanted)
-
-    async def stop(self) -> None:
-        """Read nothing more. What was learned of the devices stays visible."""
-        await self._tasks.update({})
-
-    async def _read(self, _name: str, link: LinkSettings) -> None:
-        for device in link.devices:
-            self._health.devices[device.name].last.clear()
-        await Link(
-            link.open_driver(state_folder=self._state_folder),
-            link.devices,
-            sink=self._buffer,
-            health=self._health.devices,
-            staggers=self._staggers,
-        ).run()
-
-
-@asynccontextmanager
-async def _acquiring(settings: Settings, *, buffer: Buffer, health: Health) -> AsyncIterator[_Acquisition]:
-    async with asyncio.TaskGroup() as group:
-        acquisition = _Acquisition(group, buffer=buffer, health=health, state_folder=settings.state_folder)
-        await acquisition.update(settings.devices)
-        try:
-            yield acquisition
-        finally:
-            await acquisition.stop()
-
-
 async def _forward(
-    destination: DestinationSettings, settings: Settings, *, buffer: Buffer, health: Health, acquired: asyncio.Event
+    destination: DestinationSettings,
+    settings: Settings,
+    *,
+    buffer: Buffer,
+    health: Health,
+    acquired: asyncio.Event,
+    commands: Commands | None,
 ) -> None:
+    site, gateway = settings.gateway.site, settings.gateway.id
     payload = JsonPayload(
-        site=settings.gateway.site,
-        gateway=settings.gateway.id,
+        site=site,
+        gateway=gateway,
         epoch=buffer.epoch,
         topic=destination.topic,
         version=version("hub-gateway"),
         started_ms=time.time_ns() // 1_000_000,
         batch=destination.batch,
     )
-    client_id = destination.client_id or f"hub-gateway-{settings.gateway.site}-{settings.gateway.id}"
+    client_id = destination.client_id or f"hub-gateway-{site}-{gateway}"
+    beside = None
+    if commands is not None and destination.commands:
+        topics = Topics(destination.topic, site=site, gateway=gateway)
+        beside = partial(commands.serve, topics=topics, destination=destination.name)
     await forward(
         destination,
         broker=Broker(destination, client_id=client_id, will=payload.status(online=False)),
@@ -197,6 +157,7 @@ async def _forward(
         health=health.destinations[destination.name],
         stopping=acquired,
         drain_s=DRAIN_S,
+        beside=beside,
     )
 
 
@@ -246,7 +207,7 @@ def _summary(health: Health) -> str:
 async def _reload_when_asked(
     signals: Signals,
     started_with: Settings,
-    acquisition: _Acquisition,
+    acquisition: Acquisition,
     *,
     health: Health,
     notifier: Notifier,

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ class Histogram:
         self.total += seconds
 
 
+class CommandOutcome(StrEnum):
+    """What became of a command. Also the closed set of `outcome` labels in the metrics."""
+
+    WRITTEN = "written"
+    REFUSED = "refused"
+    """Nothing was written: not a command, not writable, out of its limits, or too many."""
+    FAILED = "failed"
+    """The device did not take it, or cannot be reached."""
+    TIMED_OUT = "timed-out"
+    REPEATED = "repeated"
+    """It was carried out before; its sender got the same answer again."""
+
+
 @dataclass(slots=True)
 class DeviceHealth:
     """One device, as acquisition sees it."""
@@ -52,6 +66,7 @@ class DeviceHealth:
     lateness_seconds: Histogram = field(default_factory=Histogram)
     missed: int = 0
     reconnects: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
     last: dict[PointGroup, Reading] = field(default_factory=dict)
     """The newest reading of each group, before report by exception."""
 

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from drivers.model import Reason
-from gateway.health import BufferHealth, DestinationHealth, DeviceHealth, Health, Histogram
+from gateway.health import BufferHealth, CommandOutcome, DestinationHealth, DeviceHealth, Health, Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The text format that every Prometheus, old or new, and every agent that imitates it can read."""
@@ -71,6 +71,7 @@ def _devices(devices: Iterable[DeviceHealth]) -> Iterator[Metric]:
     lateness = _histogram("read_lateness_seconds", "How long after its due time a read started.", ["device"])
     missed = _counter("reads_missed", "Due reads that were dropped because an earlier one was late.", ["device"])
     reconnects = _counter("reconnects", "Times the link was made again after it was lost.", ["device"])
+    commands = _counter("commands", "Commands for a device, by what became of them.", ["device", "outcome"])
     for device in devices:
         label = [device.name]
         up.add_metric([device.name, device.driver], device.up)
@@ -82,7 +83,9 @@ def _devices(devices: Iterable[DeviceHealth]) -> Iterator[Metric]:
         _observe(lateness, label, device.lateness_seconds)
         missed.add_metric(label, device.missed)
         reconnects.add_metric(label, device.reconnects)
-    yield from (up, readings, values, errors, duration, lateness, missed, reconnects)
+        for outcome, count in _with_zeros(device.commands, CommandOutcome).items():
+            commands.add_metric([device.name, outcome], count)
+    yield from (up, readings, values, errors, duration, lateness, missed, reconnects, commands)
 
 
 def _buffer(buffer: BufferHealth, now_ns: int) -> Iterator[Metric]:

@@ -4,10 +4,19 @@ from gateway.config.destination import DestinationSettings, ReplayOrder, ReplayS
 from gateway.config.load import load
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import json_schema
-from gateway.config.settings import BufferSettings, Durability, GatewaySettings, HttpSettings, Settings, WhenFull
+from gateway.config.settings import (
+    BufferSettings,
+    CommandsSettings,
+    Durability,
+    GatewaySettings,
+    HttpSettings,
+    Settings,
+    WhenFull,
+)
 
 __all__ = [
     "BufferSettings",
+    "CommandsSettings",
     "ConfigError",
     "DestinationSettings",
     "Durability",

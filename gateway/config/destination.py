@@ -82,6 +82,9 @@ class DestinationSettings(DocumentedModel):
     keepalive: Annotated[Duration, Field(ge=1, le=65535)] = 30.0
     """How often the connection is proved to be alive when nothing is sent; from 1s to 65535s."""
 
+    commands: bool = True
+    """Whether commands are taken from this broker, where `commands.enabled` is set."""
+
     @check("url")
     @classmethod
     def _url_of_a_broker(cls, url: str) -> str:

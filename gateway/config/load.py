@@ -64,6 +64,7 @@ def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> Settings
         buffer=document.settings.buffer,
         destinations=document.settings.destinations,
         http=document.settings.http,
+        commands=document.settings.commands,
         devices=tuple(each.settings for each in devices if each.settings is not None),
     )
 

@@ -16,7 +16,7 @@ from pydantic import field_validator as check
 
 from drivers.settings import DeviceSettings, Duration, Name, Report, Size
 from gateway.config.destination import DestinationSettings
-from gateway.config.fields import DocumentedModel, FilePath, SizeOrZero
+from gateway.config.fields import DocumentedModel, FilePath, SizeOrZero, Whole
 
 
 class GatewaySettings(DocumentedModel):
@@ -78,6 +78,17 @@ class HttpSettings(DocumentedModel):
         return listen
 
 
+class CommandsSettings(DocumentedModel):
+    """Writing to devices by MQTT messages. Only points that say `writable: true` can be written."""
+
+    enabled: bool = False
+    """Whether commands are taken at all."""
+    timeout: Annotated[Duration, Field(le=3600.0)] = 10.0
+    """How long a command may take, waiting for its turn included, before its sender is told that it failed."""
+    per_minute: Whole = 60
+    """The most commands that one device is given in a minute; more are refused."""
+
+
 class DefaultSettings(DocumentedModel):
     """What every device has unless it says otherwise."""
 
@@ -98,6 +109,7 @@ class Settings(DocumentedModel):
     buffer: BufferSettings = BufferSettings()
     destinations: Annotated[tuple[DestinationSettings, ...], Field(min_length=1)]
     http: HttpSettings = HttpSettings()
+    commands: CommandsSettings = CommandsSettings()
     devices: Annotated[tuple[DeviceSettings, ...], Field(min_length=1)]
 
     @property

@@ -9,7 +9,7 @@ from gateway.backoff import Backoff
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings
 from gateway.forward.refusals import Refusals
-from gateway.forward.session import Session
+from gateway.forward.session import Beside, Session
 from gateway.health import DestinationHealth
 from gateway.mqtt import Broker, Connection, DestinationUnavailable
 from gateway.payloads.json import JsonPayload
@@ -32,14 +32,17 @@ async def forward(
     health: DestinationHealth,
     stopping: asyncio.Event,
     drain_s: float,
+    beside: Beside | None = None,
 ) -> None:
     """Serve one destination until `stopping` is set, which says that no more readings will be appended.
 
     If it is connected then, go on until it has acknowledged everything or `drain_s` seconds have passed, say offline,
     disconnect and return. A destination that is down is not waited for. Cancelled, it cuts the connection, and the
     broker publishes the will. Nothing is lost either way: what is not acknowledged stays in the buffer.
+
+    `beside` runs next to the forwarding on every connection.
     """
-    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health)
+    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health, beside=beside)
     async with asyncio.TaskGroup() as group:
         gauge = group.create_task(_gauge(settings.name, buffer=buffer, health=health), name=f"gauge of {settings.name}")
         serving = group.create_task(line.serve(stopping, drain_s=drain_s), name=f"line to {settings.name}")
@@ -68,6 +71,7 @@ class _Line:
         buffer: Buffer,
         payload: JsonPayload,
         health: DestinationHealth,
+        beside: Beside | None,
     ) -> None:
         self.session: Session | None = None
         self._settings = settings
@@ -76,6 +80,7 @@ class _Line:
         self._buffer = buffer
         self._payload = payload
         self._health = health
+        self._beside = beside
         self._refusals = Refusals(settings.name, buffer=buffer, health=health)
         self._backoff = Backoff(first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         self._failures = 0
@@ -100,6 +105,7 @@ class _Line:
             payload=self._payload,
             health=self._health,
             refusals=self._refusals,
+            beside=self._beside,
         )
         loop = asyncio.get_running_loop()
         began_s = loop.time()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.buffer import Buffer, StoredReading
 from gateway.config import DestinationSettings, ReplayOrder
@@ -31,6 +32,10 @@ class Lane:
     pace: Pace | None = None
 
 
+Beside = Callable[[Connection], Coroutine[Any, Any, None]]
+"""What else is to be done over a connection while it lasts. May raise `DestinationUnavailable` when it is lost."""
+
+
 class Session:
     """Forwards over one connection. `accepted` counts the readings that the destination has acknowledged in it."""
 
@@ -43,7 +48,9 @@ class Session:
         payload: JsonPayload,
         health: DestinationHealth,
         refusals: Refusals,
+        beside: Beside | None,
     ) -> None:
+        """`beside` runs next to the lanes, until they end or it does."""
         self.accepted = 0
         self._connection = connection
         self._settings = settings
@@ -52,6 +59,7 @@ class Session:
         self._payload = payload
         self._health = health
         self._refusals = refusals
+        self._beside = beside
         self._boundary = buffer.last_committed
         self._passed = self._boundary
         self._in_flight: set[int] = set()
@@ -88,10 +96,13 @@ class Session:
     async def _forward(self, stopping: asyncio.Event, *, drain_s: float) -> list[DestinationUnavailable]:
         """Run the lanes until there is nothing left to do, or they cannot go on; what they failed with."""
         failures: list[DestinationUnavailable] = []
+        lanes: dict[str, Coroutine[Any, Any, None]]
         if self._settings.replay.order is ReplayOrder.LIVE_FIRST:
             lanes = {"live lane": self._live(), "history lane": self._history(), "sweep": self._sweep()}
         else:
             lanes = {"lane": self._in_order(), "sweep": self._sweep()}
+        if self._beside is not None:
+            lanes["what runs beside the lanes"] = self._beside(self._connection)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(lane, name=f"{what} of {self._name}") for what, lane in lanes.items()]

@@ -5,10 +5,12 @@ async with broker.connect() as connection:          raises DestinationUnavailabl
     await connection.room()                          waits for the window
     connection.publish(topic, payload, token=(17,))  immediate
     await connection.acknowledgements()              [(token, code, …), …]
+    await connection.subscribe(topic_filter)         then: await connection.received(), await connection.respond(…)
 """
 
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.connection import Acknowledgement, Connection, Token
+from gateway.mqtt.packets import Received
 from gateway.mqtt.reasons import DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Connection",
     "DestinationUnavailable",
     "MessageTooLarge",
+    "Received",
     "Token",
     "Verdict",
     "verdict",

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 from gateway.config import DestinationSettings
 from gateway.mqtt.connection import Connection
-from gateway.mqtt.engine import Connack, Engine, Hello, Version
+from gateway.mqtt.engine import Engine
+from gateway.mqtt.packets import Connack, Hello, Version
 from gateway.mqtt.reasons import PROTOCOL_REFUSED, RETAIN_REFUSED, DestinationUnavailable, connection_refused
 from gateway.mqtt.stream import Address, open_stream
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from gateway.mqtt.engine import Connack, Engine, Version
-from gateway.mqtt.reasons import DestinationUnavailable, MessageTooLarge
+from gateway.mqtt.engine import Engine
+from gateway.mqtt.packets import Connack, Received, Version
+from gateway.mqtt.reasons import ACCEPTED_BELOW, DestinationUnavailable, MessageTooLarge, words
 from gateway.mqtt.stream import Address
 
 Token = tuple[int, ...]
@@ -28,7 +29,8 @@ class Acknowledgement(NamedTuple):
 
 
 class _InFlight(NamedTuple):
-    token: Token
+    token: Token | None
+    """None: nobody waits for its acknowledgement."""
     size: int
     published_s: float
 
@@ -54,6 +56,8 @@ class Connection:
         self._in_flight: dict[int, _InFlight] = {}
         self._bytes_in_flight = 0
         self._acknowledged: list[Acknowledgement] = []
+        self._received: list[Received] = []
+        self._subacks: list[tuple[int, str]] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._heard_s = self._loop.time()
@@ -62,8 +66,8 @@ class Connection:
 
     @property
     def in_flight(self) -> int:
-        """Messages that were published and not acknowledged yet."""
-        return len(self._in_flight)
+        """Messages that were published, whose acknowledgement is awaited and has not come yet."""
+        return sum(sent.token is not None for sent in self._in_flight.values())
 
     async def room(self, *, reserve: int = 0) -> int:
         """Wait until a message may be published and `reserve` more after it; how many may go now."""
@@ -79,15 +83,28 @@ class Connection:
 
         A broker that retains nothing gets the message without `retain`.
         """
+        self._publish(topic, payload, token=token, retain=retain and self._retains)
+
+    def _publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        token: Token | None,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> None:
         self._raise_if_lost()
         if len(self._in_flight) >= self.window:
             raise RuntimeError(f"published to {topic} into a full window of {self.window}; await room() first")
         size = len(payload)
-        if self._largest_packet_bytes is not None and _packet_bytes(topic, size) > self._largest_packet_bytes:
+        if self._largest_packet_bytes is not None and (
+            _packet_bytes(topic, size, correlation) > self._largest_packet_bytes
+        ):
             raise MessageTooLarge(
                 f"larger than the {self._largest_packet_bytes} bytes that {self._address} accepts in one packet"
             )
-        message_id = self._engine.publish(topic, payload, retain=retain and self._retains)
+        message_id = self._engine.publish(topic, payload, retain=retain, correlation=correlation)
         self._in_flight[message_id] = _InFlight(token, size, self._loop.time())
         self._bytes_in_flight += size
 
@@ -97,6 +114,36 @@ class Connection:
             self._raise_if_lost()
             await self._changed()
         taken, self._acknowledged = self._acknowledged, []
+        return taken
+
+    async def respond(self, topic: str, payload: bytes, *, correlation: bytes | None) -> None:
+        """Publish the answer to a message that was received, once there is room; how it fares is nobody's concern.
+
+        Raises `MessageTooLarge`.
+        """
+        await self.room()
+        self._publish(topic, payload, token=None, correlation=correlation)
+
+    async def subscribe(self, topic_filter: str) -> str | None:
+        """Ask for messages; in words why the broker refuses to send them, or None. One subscription at a time."""
+        self._raise_if_lost()
+        self._subacks.clear()
+        self._engine.subscribe(topic_filter)
+        while not self._subacks:
+            self._raise_if_lost()
+            await self._changed()
+        code, said = self._subacks[-1]
+        return None if code < ACCEPTED_BELOW else words(code, said=said)
+
+    async def received(self) -> list[Received]:
+        """Wait for messages and take all that have come, in the order of their coming.
+
+        They have been acknowledged already. To be called again at once: nothing bounds what waits here meanwhile.
+        """
+        while not self._received:
+            self._raise_if_lost()
+            await self._changed()
+        taken, self._received = self._received, []
         return taken
 
     async def answer(self) -> Connack | None:
@@ -135,7 +182,16 @@ class Connection:
             return
         self._bytes_in_flight -= sent.size
         self._heard_s = self._loop.time()
-        self._acknowledged.append(Acknowledgement(sent.token, code, said, self._heard_s - sent.published_s))
+        if sent.token is not None:
+            self._acknowledged.append(Acknowledgement(sent.token, code, said, self._heard_s - sent.published_s))
+        self._wake()
+
+    def on_suback(self, code: int, said: str) -> None:
+        self._subacks.append((code, said))
+        self._wake()
+
+    def on_message(self, message: Received) -> None:
+        self._received.append(message)
         self._wake()
 
     def on_end(self, failure: DestinationUnavailable) -> None:
@@ -182,6 +238,7 @@ class Connection:
             )
 
 
-def _packet_bytes(topic: str, payload_bytes: int) -> int:
-    """The most that an MQTT 5 PUBLISH with QoS 1 and no properties can take (MQTT 5.0, 3.3)."""
-    return 1 + 4 + 2 + len(topic.encode()) + 2 + 1 + payload_bytes
+def _packet_bytes(topic: str, payload_bytes: int, correlation: bytes | None) -> int:
+    """The most that an MQTT 5 PUBLISH with QoS 1 and no property but correlation data can take (MQTT 5.0, 3.3)."""
+    properties_bytes = 1 if correlation is None else 4 + 1 + 2 + len(correlation)
+    return 1 + 4 + 2 + len(topic.encode()) + 2 + properties_bytes + payload_bytes

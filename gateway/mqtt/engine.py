@@ -12,63 +12,22 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, WebsocketConnectionError
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.mqtt.packets import ANY_RECEIVE_MAXIMUM, Connack, Hello, Listener, Received, Version
 from gateway.mqtt.reasons import DestinationUnavailable, connection_ended
-from gateway.mqtt.stream import Address
 
-ANY_RECEIVE_MAXIMUM = 65535
 LONGEST_KEEPALIVE_S = 65535
-
-
-class Version(Enum):
-    """The versions of the protocol that can be spoken."""
-
-    MQTT_5 = "MQTT 5"
-    MQTT_3_1_1 = "MQTT 3.1.1"
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What CONNECT says. `will` is (topic, payload); `keepalive_s` is the longest silence to put up with."""
-
-    address: Address
-    version: Version
-    client_id: str
-    username: str | None
-    password: str | None
-    will: tuple[str, bytes]
-    will_retained: bool
-    keepalive_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Connack:
-    """The broker's answer to CONNECT: a reason code, what it `said`, and its limits (MQTT 5.0, 3.2.2.3)."""
-
-    code: int
-    said: str = ""
-    receive_maximum: int = ANY_RECEIVE_MAXIMUM
-    largest_packet_bytes: int | None = None
-    maximum_qos: int = 2
-    retains: bool = True
-
-
-class Listener(Protocol):
-    """Who is told what the broker sends, in the event loop's thread."""
-
-    def on_connack(self, connack: Connack) -> None: ...
-
-    def on_puback(self, message_id: int, code: int, said: str) -> None: ...
-
-    def on_end(self, failure: DestinationUnavailable) -> None: ...
+LARGEST_RECEIVED_BYTES = 2**14
+"""The broker is told not to send larger packets (MQTT 5.0, 3.1.2.11.4): a command is short, and memory is not."""
 
 
 class Engine:
@@ -88,9 +47,8 @@ class Engine:
         half_s = min(max(1, round(self._hello.keepalive_s * 0.75)), LONGEST_KEEPALIVE_S)
         address = self._hello.address
         self._stream.settimeout(timeout_s)
-        greeting = asyncio.get_running_loop().run_in_executor(
-            None, self._client.connect, address.host, address.port, half_s
-        )
+        connect = partial(self._client.connect, address.host, address.port, half_s, properties=_limits(self._hello))
+        greeting = asyncio.get_running_loop().run_in_executor(None, connect)
         try:
             await asyncio.shield(greeting)
         except asyncio.CancelledError:
@@ -118,6 +76,8 @@ class Engine:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_plain_puback = self._on_plain_puback
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         client.on_socket_register_write = self._on_register_write
         client.on_socket_unregister_write = self._on_unregister_write
         client.on_socket_close = self._on_socket_close
@@ -134,12 +94,29 @@ class Engine:
         """Ping when the connection was silent; end it when the last ping had no answer."""
         self._client.loop_misc()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool) -> int:
+    def publish(self, topic: str, payload: bytes, *, retain: bool, correlation: bytes | None = None) -> int:
         """Hand over a message with QoS 1; its message id. Raises `DestinationUnavailable`."""
-        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        properties = None
+        if correlation is not None and self._hello.version is Version.MQTT_5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no type there
+            properties.CorrelationData = correlation
+        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise DestinationUnavailable(f"cannot send to {self._hello.address}: paho answers {sent.rc.name}")
         return sent.mid
+
+    def subscribe(self, topic_filter: str) -> None:
+        """Ask for messages with QoS 1, without those that the broker has kept; `Listener.on_suback` follows.
+
+        Brokers of MQTT 3.1.1 send those as well; they are marked.
+        """
+        if self._hello.version is Version.MQTT_5:
+            options = SubscribeOptions(
+                qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+            )
+            self._client.subscribe(topic_filter, options=options)
+        else:
+            self._client.subscribe(topic_filter, qos=1)
 
     def disconnect(self) -> None:
         """Send DISCONNECT after what is being sent; `Listener.on_end` follows."""
@@ -150,6 +127,7 @@ class Engine:
         """Close the socket at once and tell nobody. Idempotent."""
         client = self._client
         client.on_connect = client.on_disconnect = client.on_publish = client.on_plain_puback = None
+        client.on_subscribe = client.on_message = None
         client.on_socket_register_write = client.on_socket_unregister_write = client.on_socket_close = None
         self._forget_socket()
         self._stream.close()
@@ -219,6 +197,26 @@ class Engine:
     def _on_plain_puback(self, mid: int, code: int) -> None:
         self._listener.on_puback(mid, code, "")
 
+    def _on_subscribe(
+        self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        (code,) = codes
+        self._listener.on_suback(code.value, _said(properties))
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        properties = message.properties
+        with suppress(UnicodeDecodeError):  # of the topic; it cannot be one of ours
+            self._listener.on_message(
+                Received(
+                    message.topic,
+                    bytes(message.payload),
+                    retained=message.retain,
+                    again=message.dup,
+                    response_topic=getattr(properties, "ResponseTopic", None),
+                    correlation=getattr(properties, "CorrelationData", None),
+                )
+            )
+
     def _on_register_write(self, _client: Client, _data: Any, _stream: object) -> None:
         self._loop.add_writer(self._stream.fileno(), self._client.loop_write)
 
@@ -273,6 +271,14 @@ def _client(hello: Hello, stream: socket.socket) -> _GivenSocket:
     if hello.username is not None:
         client.username_pw_set(hello.username, hello.password)
     return client
+
+
+def _limits(hello: Hello) -> Properties | None:
+    if hello.version is not Version.MQTT_5:
+        return None
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type there
+    properties.MaximumPacketSize = LARGEST_RECEIVED_BYTES
+    return properties
 
 
 def _said(properties: Properties | None) -> str:

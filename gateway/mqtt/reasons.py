@@ -11,7 +11,7 @@ PROTOCOL_REFUSED = 0x84
 RETAIN_REFUSED = 0x9A
 QOS_REFUSED = 0x9B
 
-_ACCEPTED_BELOW = 0x80
+ACCEPTED_BELOW = 0x80
 _NOT_EXPLAINED = frozenset({0x80, 0x83})
 _REFUSED_FOR_GOOD = frozenset({0x87, 0x90, 0x95, 0x99})
 
@@ -83,7 +83,7 @@ class Verdict(Enum):
 
 def verdict(code: int) -> Verdict:
     """The decision for the reason code of a PUBACK."""
-    if code < _ACCEPTED_BELOW:
+    if code < ACCEPTED_BELOW:
         return Verdict.ACCEPTED
     if code in _REFUSED_FOR_GOOD:
         return Verdict.NEVER

@@ -60,7 +60,7 @@ def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder:
 def test_the_example_names_every_key_of_the_gateway() -> None:
     text = (CONFIG / "hub.yaml").read_text()
     models = [
-        *(Settings.model_fields[name].annotation for name in ("gateway", "buffer", "http")),
+        *(Settings.model_fields[name].annotation for name in ("gateway", "buffer", "http", "commands")),
         DefaultSettings,
         type(load(CONFIG / "hub.yaml", environment={}).destinations[0]),
         ModbusDeviceSettings,

@@ -23,6 +23,7 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
     "read_lateness_seconds": ("histogram", {"device"}),
     "reads_missed_total": ("counter", {"device"}),
     "reconnects_total": ("counter", {"device"}),
+    "commands_total": ("counter", {"device", "outcome"}),
     "buffer_readings": ("gauge", set()),
     "buffer_bytes": ("gauge", set()),
     "buffer_oldest_age_seconds": ("gauge", set()),
