@@ -19,6 +19,8 @@ from simulators.weighing import PlatformSpec, WeighBeltSpec
 FASTEST_SORTER_M_S = 3.0
 """Parcels on a faster one would be past their chute within one step of the twin."""
 
+MOST_INTERVALS = 100_000
+
 
 class _Belt(Strict):
     """It must hold a parcel and its gap with room to spare."""
@@ -49,13 +51,20 @@ class SingulatorSettings(_Belt):
 
 
 class _Weighing(Strict):
+    """Intervals are those that OIML R 76 knows for scales, and all that every protocol can tell."""
+
     capacity_kg: Kilograms = Decimal(60)
-    interval_kg: Kilograms = Decimal("0.005")
+    interval_kg: Annotated[Kilograms, Field(ge=Decimal("0.00001"), le=Decimal(500))] = Decimal("0.005")
 
     @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.capacity_kg % self.interval_kg or self.capacity_kg < 100 * self.interval_kg:
-            raise ValueError(f"capacity_kg must be 100 or more whole intervals of {self.interval_kg} kg")
+    def _can_be_shown(self) -> Self:
+        if self.interval_kg.normalize().as_tuple().digits not in {(1,), (2,), (5,)}:
+            raise ValueError(f"interval_kg must be 1, 2 or 5 times a power of ten, not {self.interval_kg}")
+        if self.capacity_kg % self.interval_kg or not 100 <= self.capacity_kg / self.interval_kg <= MOST_INTERVALS:
+            raise ValueError(
+                f"capacity_kg must be 100 to {MOST_INTERVALS} whole intervals of {self.interval_kg} kg, "
+                f"not {self.capacity_kg}"
+            )
         return self
 
     def cell(self) -> CellSpec:

@@ -173,7 +173,13 @@ def test_everything_that_does_not_fit_together_is_reported_at_once(tmp_path: Pat
         ({**GOOD, "lines": [{"name": "line", "machines": [SORTER]}]}, "a line needs a belt before its sorter"),
         (with_machines({**SORTER, "chutes": ["A", "A"]}), "chutes must have different names"),
         (with_machines({**SORTER, "speed_m_s": 2.5}), "speed_m_s is more than design_speed_m_s, which is 2"),
-        (with_machines({**SCALE, "interval_kg": 0.007}), "must be 100 or more whole intervals of 0.007 kg"),
+        (
+            with_machines({**SCALE, "interval_kg": 0.007}),
+            "interval_kg must be 1, 2 or 5 times a power of ten, not 0.007",
+        ),
+        (with_machines({**SCALE, "interval_kg": 1.0}), "100 to 100000 whole intervals of 1.0 kg, not 60"),
+        (with_machines({**SCALE, "capacity_kg": 60.003}), "100 to 100000 whole intervals of 0.005 kg, not 60.003"),
+        (with_machines({**SCALE, "interval_kg": 0.0001}), "100 to 100000 whole intervals of 0.0001 kg, not 60"),
     ],
 )
 def test_values_must_make_sense(document: dict[str, Any], says: str) -> None:
