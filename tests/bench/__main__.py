@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.bench import floors, scenarios
+from tests.bench import floors, idle, rfid, scenarios
 from tests.bench.processes import OTHERS_CORE
 
 T = TypeVar("T")
+Row = tuple[str, str, str]
+Results = dict[str, dict[str, float]]
 
 HEAVY = {"devices": 200, "points": 100, "period": "200ms"}
 
@@ -39,12 +41,64 @@ def main() -> None:
     typical = _in_folder(lambda folder: scenarios.typical(folder, seconds=60 * scale))
     outage = _in_folder(lambda folder: scenarios.outage(folder, **HEAVY, seconds=60 * scale))
 
-    paho_value_us = paho_us / floors.POINTS
+    floors_found = {
+        "pymodbus_us_per_value": pymodbus_us,
+        "sqlite_us_per_value": sqlite_us,
+        "sqlite_bytes_per_value": sqlite_bytes,
+        "paho_us_per_message": paho_us,
+    }
+    results = {
+        "floors": floors_found,
+        "heavy": heavy,
+        "as_fast_as_it_goes": most,
+        "typical": typical,
+        "outage": outage,
+        **_families(scale),
+    }
+    for what, figure, beside in [*_floor_rows(results), *_load_rows(results), *_family_rows(results)]:
+        print(f"{what:<30} {figure:<44} {beside}".rstrip())
+    parsed.output.parent.mkdir(parents=True, exist_ok=True)
+    parsed.output.write_text(json.dumps(results, indent=2))
+    print(f"written to {parsed.output}")
+
+
+def _families(scale: float) -> Results:
+    """What is measured of single families of devices."""
+    os.sched_setaffinity(0, {OTHERS_CORE % (os.cpu_count() or 1)})
+    idle_bytes = _in_folder(idle.memory_per_100_devices)
+    started = _in_folder(idle.start_up)
+    floors.on_the_gateways_core()
+    return {
+        "idle": {"bytes_per_100_devices": idle_bytes},
+        "start": {f"{family}_{key}": value for family, found in started.items() for key, value in found.items()},
+        "tags": rfid.steady(seconds=10 * scale),
+        "tags_most": rfid.most(count=round(100_000 * scale), window="none"),
+    }
+
+
+def _floor_rows(found: Results) -> list[Row]:
+    floor = found["floors"]
+    paho_value_us, paho_per_s = floor["paho_us_per_message"] / floors.POINTS, 1e6 / floor["paho_us_per_message"]
+    return [
+        ("floor: bare pymodbus read", f"{floor['pymodbus_us_per_value']:.2f} us/value", ""),
+        (
+            "floor: bare SQLite commit",
+            f"{floor['sqlite_us_per_value']:.3f} us/value, {floor['sqlite_bytes_per_value']:.1f} bytes/value",
+            "",
+        ),
+        (
+            "floor: bare paho QoS 1",
+            f"{paho_value_us:.2f} us/value, {paho_per_s:,.0f} messages/s of a core",
+            "",
+        ),
+    ]
+
+
+def _load_rows(found: Results) -> list[Row]:
+    heavy, most, typical, outage = (found[key] for key in ("heavy", "as_fast_as_it_goes", "typical", "outage"))
+    pymodbus_us = found["floors"]["pymodbus_us_per_value"]
     rest_us = heavy["cpu_us_per_value"] - pymodbus_us
-    rows = [
-        ("floor: bare pymodbus read", f"{pymodbus_us:.2f} us/value", ""),
-        ("floor: bare SQLite commit", f"{sqlite_us:.3f} us/value, {sqlite_bytes:.1f} bytes/value", ""),
-        ("floor: bare paho QoS 1", f"{paho_value_us:.2f} us/value, {1e6 / paho_us:,.0f} messages/s of a core", ""),
+    return [
         (
             "heavy: 200 x 100 at 200 ms",
             f"{heavy['values_per_s']:,.0f} values/s read",
@@ -90,23 +144,27 @@ def main() -> None:
             f"p99 {outage['live_latency_p99_ms']:.1f} ms",
         ),
     ]
-    for what, figure, beside in rows:
-        print(f"{what:<30} {figure:<44} {beside}".rstrip())
-    results = {
-        "floors": {
-            "pymodbus_us_per_value": pymodbus_us,
-            "sqlite_us_per_value": sqlite_us,
-            "sqlite_bytes_per_value": sqlite_bytes,
-            "paho_us_per_message": paho_us,
-        },
-        "heavy": heavy,
-        "as_fast_as_it_goes": most,
-        "typical": typical,
-        "outage": outage,
-    }
-    parsed.output.parent.mkdir(parents=True, exist_ok=True)
-    parsed.output.write_text(json.dumps(results, indent=2))
-    print(f"written to {parsed.output}")
+
+
+def _family_rows(found: Results) -> list[Row]:
+    start, tags, most = found["start"], found["tags"], found["tags_most"]
+    return [
+        (
+            "tags: 1,000 reports/s",
+            f"{tags['core_percent']:.1f} % of a core, {tags['cpu_us_per_report']:.0f} us/report",
+            f"timers late p99 {tags['late_p99_ms']:.1f} ms",
+        ),
+        ("  as fast as it goes", f"{most['reports_per_s']:,.0f} reports/s, each a reading", ""),
+        ("100 idle devices", f"{found['idle']['bytes_per_100_devices'] / 1e6:.1f} MB", ""),
+        *(
+            (
+                f"start with one {family} device",
+                f"{start[f'{family}_ready_s']:.2f} s",
+                f"{start[f'{family}_rss_bytes'] / 1e6:.1f} MB",
+            )
+            for family in idle.ONE_OF_EACH
+        ),
+    ]
 
 
 def _in_folder(measure: Callable[[Path], T]) -> T:

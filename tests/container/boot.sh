@@ -117,9 +117,15 @@ http: {listen: 127.0.0.1:$http_port}
 devices:
   - name: infeed
     driver: modbus
-    url: $device_url
+    url: $(endpoint infeed)
     report: every-read
     points: [{name: first, address: holding:0, type: uint16}]
+  - {name: weigher, driver: scale, url: "$(endpoint weigher)", protocol: mt-sics}
+  - {name: portal, driver: rfid, url: "$(endpoint portal)"}
+  - name: sorter
+    driver: opcua
+    url: $(endpoint sorter)
+    points: [{name: speed, address: "nsu=urn:hub:conveyor;s=Sorter.Speed"}]
 END
 }
 
@@ -140,11 +146,14 @@ broker() {
 }
 
 simulated_hub() {
-  "$repository/.venv/bin/hub-simulators" run >"$work/simulators.json" 2>"$work/simulators.log" &
+  "$repository/.venv/bin/hub-simulators" run "$repository/simulators/layouts/small-hub.yaml" >"$work/simulators.json" 2>"$work/simulators.log" &
   started+=($!)
   until_true 20 "the simulated hub is ready" grep -q '"ready": true' "$work/simulators.json"
-  device_url=$("$python" -c 'import json, sys; print(json.loads(sys.stdin.readline())["endpoints"]["infeed"])' \
-    <"$work/simulators.json")
+}
+
+endpoint() { # the URL of a simulated machine
+  "$python" -c 'import json, sys; print(json.loads(sys.stdin.readline())["endpoints"][sys.argv[1]])' "$1" \
+    <"$work/simulators.json"
 }
 
 boot() {
@@ -190,6 +199,8 @@ write_config <<<'    username: boot
 inside systemctl restart hub-gateway || fail "systemctl restart"
 until_true 20 "readyz answers" probe readyz
 printf '   %s\n' "$(message)" | grep . || fail "no reading arrived"
+until_true 20 "every family of devices works in the sandbox" \
+  sh -c "[ \"\$(curl -sf http://127.0.0.1:$http_port/metrics | grep -c '^hub_gateway_device_up{.*} 1')\" = 4 ]"
 
 say "reload: a good config is taken, a bad one changes nothing"
 pid=$(shown MainPID)
