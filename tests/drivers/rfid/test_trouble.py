@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
+from random import Random
 
 import pytest
 
@@ -347,3 +349,27 @@ async def test_a_reader_that_takes_no_answers_is_given_up_before_they_pile_up() 
         assert writer.transport.get_write_buffer_size() < 128 * 1024
         writer.transport.abort()
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_whatever_a_reader_sends_the_session_ends_in_order_or_goes_on(reader: ScriptedReader, seed: int) -> None:
+    random = Random(seed)
+    now_us = time.time_ns() // 1000
+    said = b"".join(
+        (
+            report(tag(first_us=now_us, last_us=now_us), tag(bytes(16))),
+            event(BUFFER_OVERFLOW),
+            antenna_event(1, connected=False),
+            exception_event("PA too hot"),
+            message(62, 1),
+            report(tag(antenna=2)),
+        )
+    )
+    wrong = bytearray(said if random.random() < 0.8 else random.randbytes(200))
+    for _ in range(random.randrange(8)):
+        wrong[random.randrange(len(wrong))] = random.randrange(256)
+    del wrong[random.randrange(len(wrong)) :]
+    async with listening(reader, window="none") as listener:
+        listener.client.send(bytes(wrong))
+        listener.client.writer.close()
+        assert (await listener.failure()).hint
