@@ -120,6 +120,9 @@ class _Processor(UaProcessor):
         super().__init__(core, transport, limits)
         self._is_silent = is_silent
 
-    async def forward_publish_response(self, result: ua.PublishResult, requestdata: PublishRequestData) -> None:
-        if not self._is_silent():
-            await super().forward_publish_response(result, requestdata)
+    def get_publish_request(self, subscription_id: ua.IntegerId) -> PublishRequestData | None:
+        """The request that a subscription may answer now. While silent there is none, and what it has to say waits."""
+        if self._is_silent():
+            return None
+        request: PublishRequestData | None = super().get_publish_request(subscription_id)
+        return request

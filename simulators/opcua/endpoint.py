@@ -69,6 +69,8 @@ class OpcuaEndpoint(ListeningEndpoint):
         self._wall_ns = wall_ns
         self._nodes: dict[Tag, ua.NodeId] = {}
         self._shown: dict[Tag, Any] = {}
+        self._told_as = (False, 0.0)
+        """Whether values are bad, and how wrong their times are."""
         self._told_s = 0.0
         self._is_restarting = False
         self._opc: SorterServer | None = None
@@ -139,7 +141,10 @@ class OpcuaEndpoint(ListeningEndpoint):
             self._is_restarting = False
             await self._opc.core.forget_sessions()
             await self._opc.core.tell_start(self._now())
-        self._shown.clear()  # status and time of every value may be others now
+        told_as = (fault.kind is FaultKind.BAD_STATUS, fault.offset_s)
+        if told_as != self._told_as:
+            self._told_as = told_as
+            self._shown.clear()
         await self.refresh()
 
     async def _keep_fresh(self) -> None:

@@ -248,7 +248,7 @@ async def test_after_a_hang_those_who_waited_are_reset_and_others_go_on(
     assert await read(client, SPEED) == 1.25
 
 
-async def test_a_silent_server_answers_and_its_subscriptions_do_not(
+async def test_a_silent_server_answers_and_its_subscriptions_say_later_what_they_have(
     endpoint: OpcuaEndpoint, client: Client, sorter: StillSorter
 ) -> None:
     heard = await follow(client, STATE)
@@ -259,6 +259,8 @@ async def test_a_silent_server_answers_and_its_subscriptions_do_not(
     assert await read(client, STATE) == 11
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(heard.values.get(), QUIET_S)
+    await endpoint.impose(Fault())
+    assert await heard.next() == 11
 
 
 async def test_a_slow_server_answers_late(endpoint: OpcuaEndpoint, client: Client) -> None:
@@ -296,6 +298,26 @@ async def test_a_wrong_clock_shows_in_every_time(endpoint: OpcuaEndpoint, client
     await endpoint.impose(Fault(FaultKind.WRONG_CLOCK, offset_s=-86400.0))
     data = await (await node(client, STATE)).read_data_value()
     assert data.SourceTimestamp == datetime(2025, 12, 31, tzinfo=UTC)
+
+
+async def test_a_fault_of_the_connection_leaves_values_and_their_times_alone(
+    endpoint: OpcuaEndpoint, client: Client, wall: Wall
+) -> None:
+    wall.now_ns += 5_000_000_000
+    await endpoint.impose(Fault(FaultKind.SILENT))
+    data = await (await node(client, STATE)).read_data_value()
+    assert data.SourceTimestamp == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_clients_that_come_and_go_leave_nothing_behind(endpoint: OpcuaEndpoint, connect: Connect) -> None:
+    tasks = asyncio.all_tasks()
+    for _ in range(3):
+        client = await connect(endpoint)
+        assert await read(client, SPEED) == 1.25
+        await client.disconnect()
+    async with asyncio.timeout(DEADLINE_S):
+        while endpoint.clients or asyncio.all_tasks() - tasks:  # noqa: ASYNC110 - asyncua tells nobody when it is done
+            await asyncio.sleep(0)
 
 
 async def test_a_restart_forgets_sessions_and_the_last_command(
