@@ -52,6 +52,14 @@ class Layout(Strict):
     endpoints: Annotated[tuple[EndpointSettings, ...], Field(min_length=1, strict=False)]
     control: LoopbackListen = "127.0.0.1:0"
 
+    @property
+    def on_modbus(self) -> frozenset[str]:
+        """The belts whose registers somebody may read."""
+        served = [
+            endpoint for endpoint in self.endpoints if isinstance(endpoint, ModbusTcpSettings | ModbusRtuSettings)
+        ]
+        return frozenset(name for endpoint in served for name in endpoint.units.values())
+
     def spec(self) -> HubSpec:
         return HubSpec(
             lines=[line.spec() for line in self.lines],

@@ -46,8 +46,7 @@ async def simulate(
     twin = Hub(layout.spec(), seed=seed)
     if ledger is not None:
         twin.ledger.tell(ledger)
-    controlled = {name for settings in layout.endpoints for name in getattr(settings, "units", {}).values()}
-    tables = {name: conveyor_table(belt) for name, belt in twin.conveyors.items() if name in controlled}
+    tables = {name: conveyor_table(twin.conveyors[name]) for name in layout.on_modbus}
     _show_all(twin, tables)
     endpoints = [
         build(settings, twin, tables, random=Random(f"{seed} {settings.name}")) for settings in layout.endpoints
