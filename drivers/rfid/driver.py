@@ -62,6 +62,8 @@ class RfidDriver:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[StreamSession]:
         load_library()
+        for portal in self._portals:
+            portal.start_anew()
         if isinstance(self._endpoint, LlrpEndpoint):
             async with self._llrp(self._endpoint) as session:
                 yield session

@@ -54,7 +54,6 @@ class LineSession:
 
     async def readings(self) -> AsyncIterator[Reading]:
         """As `drivers.contract.StreamSession.readings`."""
-        self._portal.start_anew()
         for reading in self._portal.untold():
             yield reading
         splitter = LineSplitter()

@@ -73,7 +73,7 @@ class Portal:
         return () if self._stays is None else [self._reading(each) for each in self._stays.end_stays(now_s=now_s)]
 
     def start_anew(self) -> None:
-        """The reader was just connected, perhaps again: whether a tag has stayed since is not known, so none has."""
+        """The reader is being connected, perhaps again: whether a tag has stayed since is not known, so none has."""
         if self._stays is not None:
             self._untold += [self._reading(each) for each in self._stays.end_all()]
 

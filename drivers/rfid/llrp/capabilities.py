@@ -26,7 +26,6 @@ class Capabilities:
     """IANA private enterprise number."""
     model: int = 0
     firmware: str = ""
-    has_utc_clock: bool = False
     warns_of_full_buffer: bool = False
     holds_reports: bool = False
     """Whether it can keep events and reports back until it is told to send them."""
@@ -47,8 +46,7 @@ def parse_capabilities(body: bytes) -> Capabilities:
     found = Capabilities()
     for kind, value in _flattened(body, 0):
         if kind == ParameterType.GENERAL_DEVICE_CAPABILITIES:
-            found.antennas, flags, found.manufacturer, found.model = fields("HHII", value, kind)
-            found.has_utc_clock = bool(flags & 0x4000)
+            found.antennas, _, found.manufacturer, found.model = fields("HHII", value, kind)
             found.firmware, _ = text(value, 12, kind)
         elif kind == ParameterType.LLRP_CAPABILITIES:
             (flags,) = fields("B", value, kind)
@@ -67,19 +65,18 @@ def parse_capabilities(body: bytes) -> Capabilities:
     return found
 
 
-def power_index(powers: tuple[tuple[int, int], ...], wanted_dbm: float) -> tuple[int, float]:
-    """The index of the highest power that is not above `wanted_dbm`, and that power in dBm.
+def power_index(powers: tuple[tuple[int, int], ...], wanted_dbm: float) -> int:
+    """The index of the highest power that is not above `wanted_dbm`.
 
-    Powers are taken by value: a table need not be sorted. Raises ValueError, with what is possible, when every power is
-    above it.
+    Powers are compared by value: a table need not be sorted. Raises ValueError, with what is possible, when every power
+    is above it.
     """
     possible = [(power, index) for index, power in powers if power <= round(100 * wanted_dbm)]
     if not possible:
         values = [power / 100 for _, power in powers]
         offer = f"{min(values):g} to {max(values):g} dBm" if values else "no table of powers"
         raise ValueError(f"power {wanted_dbm:g} dBm is not possible; the reader offers {offer}")
-    power, index = max(possible)
-    return index, power / 100
+    return max(possible)[1]
 
 
 def _flattened(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:

@@ -85,7 +85,8 @@ class Connection:
             if not data:
                 raise failure.lost(self._link)
             self._take(data)
-            await asyncio.sleep(0)  # reading what has come already waits for nothing
+            if len(data) == _CHUNK_BYTES:
+                await asyncio.sleep(0)  # the rest has come already: reading it waits for nothing
 
     async def ask(self, request: Request, what: str, *, timeout_s: float, beside: Callable[[Message], object]) -> bytes:
         """Send it and wait for its answer, whose body is returned. Other messages that come meanwhile go to `beside`.

@@ -50,7 +50,7 @@ def _transmitter(device: RfidDeviceSettings, capabilities: Capabilities) -> Tran
     """Regions hop, and name the table by which they do, or have fixed frequencies, which are numbered from 1."""
     if device.power is None:
         return None
-    index, _ = power_index(capabilities.powers, device.power)
+    index = power_index(capabilities.powers, device.power)
     channel = device.channel or 1
     if capabilities.hop_tables:
         if device.channel is not None:

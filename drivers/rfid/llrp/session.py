@@ -58,8 +58,6 @@ class LlrpSession:
         self._link = link
         self._clock = clock
         self._wall_ns = wall_ns
-        for portal in portals:
-            portal.start_anew()
         self._patience_s = INTERVALS_OF_PATIENCE * keepalive_s
         self._incidents = Incidents(
             portals, self._portal, link=link, wall_ns=wall_ns, quiet=quiet, runs_always=runs_always

@@ -66,6 +66,14 @@ class Setup:
             capabilities = parse_capabilities(body)
         except Malformed as error:
             raise failure.garbled(self._link, "asking what it can do", str(error)) from error
+        _log.info(
+            "%s is model %d of manufacturer %d with %d antennas, firmware %s",
+            self._link,
+            capabilities.model,
+            capabilities.manufacturer,
+            capabilities.antennas,
+            capabilities.firmware or "unknown",
+        )
         await self._set_config(capabilities, beside)
         try:
             await self._ask(requests.delete_rospec(0), "deleting what it was doing", beside)

@@ -168,12 +168,12 @@ async def test_bytes_of_a_message_that_does_not_end_are_no_sign_of_life(reader: 
 
 
 async def test_keepalives_keep_a_session_without_tags_alive(reader: ScriptedReader) -> None:
-    async with listening(reader, keepalive="40ms") as listener:
+    async with listening(reader, keepalive="160ms") as listener:
         waiting = asyncio.create_task(listener.next())
-        for number in range(8):
+        for number in range(5):  # for longer than a silent reader would be waited for
             listener.client.send(message(62, number))
             await listener.client.next(72)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
         assert not waiting.done()
         listener.client.send(report(tag()))
         assert (await waiting)["epc"] == EPC
