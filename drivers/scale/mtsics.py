@@ -51,10 +51,8 @@ def parse(line: str) -> Answer | None:
     if len(parts) < 2 or line != line.lstrip() or not _ID.fullmatch(parts[0]) or parts[1] not in _STATUSES:
         return None
     found_id, status, *data = parts
-    if status in "SDA" and 1 <= len(data) <= 2 and _WEIGHT.fullmatch(data[0]):
-        if len(data) == 2 and not _UNIT.fullmatch(data[1]):
-            return None
-        return Answer(found_id, status, Decimal(data[0]), data[1] if len(data) == 2 else "")
+    if status in "SDA" and len(data) == 2 and _WEIGHT.fullmatch(data[0]):
+        return Answer(found_id, status, Decimal(data[0]), data[1]) if _UNIT.fullmatch(data[1]) else None
     if found_id == "S" and data and data[0] != "Error":
         return None
     return Answer(found_id, status, text=" ".join(data))

@@ -61,7 +61,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         # where others say OL.
         PresetName.A_D: Preset(
             r"(?P<status>ST|US|OL|LO|HD)[, ]+(?:(?P<kind>GS|NT|TR|PT|G|N|T) ?,)?\s*"
-            r"(?P<weight>[+-]?[\d ]{0,10}[.,]?[\d ]{0,10}?)\s*(?P<unit>kg|g|t|lb|oz)?\s*",
+            r"(?P<weight>[+-]?[\d ]{0,10}[.,]?[\d ]{0,10}?)\s*(?P<unit>kg|g|t|lb|oz)\s*",
             r"RW\r\n",
             MappingProxyType({**STATUSES, "LO": Status.OVERLOAD}),
         ),

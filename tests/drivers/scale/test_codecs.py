@@ -81,6 +81,7 @@ def test_mt_sics_weights(line: str, weight: str | None, unit: str, status: Statu
         "S X     1.0 kg",
         "S S     1.0 kg kg",
         "s s 1.0 kg",
+        "S S     1.0",
         "S S 1.0.0 kg",
         "S S ٣ kg",
     ],
@@ -241,6 +242,23 @@ def test_no_second_part_of_a_line_shows_another_weight(preset: PresetName, whole
     assert whole_shown is not None
     for start in range(1, len(whole)):
         part = shown_by(preset, whole[start:])
+        assert part is None or part.weight in (None, whole_shown.weight)
+
+
+@pytest.mark.parametrize(
+    ("preset", "whole"),
+    [
+        (PresetName.A_D, "ST,GS,-00123.4kg"),
+        (PresetName.DINI_ARGEO, "ST,NT, -123.45,kg"),
+        (PresetName.SARTORIUS_SBI, "N     -   123.56 g  "),
+        (PresetName.OHAUS, "- 123.456 kg     NET"),
+    ],
+)
+def test_no_first_part_of_a_line_shows_another_weight(preset: PresetName, whole: str) -> None:
+    whole_shown = shown_by(preset, whole)
+    assert whole_shown is not None
+    for end in range(1, len(whole)):
+        part = shown_by(preset, whole[:end])
         assert part is None or part.weight in (None, whole_shown.weight)
 
 
