@@ -38,14 +38,15 @@ def test_the_example_loads_without_any_preparation() -> None:
         "bench-scale",
         "portal-1",
         "portal-2",
+        "sorter",
     ]
-    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3, 8, 7, 7, 7, 7]
+    assert [len(device.points) for device in settings.devices] == [9, 4, 4, 34, 2, 1, 3, 8, 7, 7, 7, 7, 3]
 
 
 def test_the_optional_lines_of_the_example_are_correct_too(copied: Path, folder: Path) -> None:
     text, switched_on = re.subn(r"^(\s+)# (\w+: )", r"\1\2", copied.read_text(), flags=re.MULTILINE)
     text, notes = re.subn(r"^ +(address|type|order): .*\n", "", text, flags=re.MULTILINE)
-    assert (switched_on, notes) == (8, 4)
+    assert (switched_on, notes) == (9, 4)
     copied.write_text(text)
     for name in ("ca.pem", "gateway.pem", "gateway.key", "mqtt"):
         (folder / name).write_text("hunter2\n")
