@@ -7,6 +7,7 @@ from tests.drivers.contract.opcua import OpcuaRig
 from tests.drivers.contract.rfid import RfidRig
 from tests.drivers.contract.rig import Rig
 from tests.drivers.scale.rig import ScaleRig
+from tests.drivers.text_line.rig import TextLineRig
 
 RIGS: tuple[Rig, ...] = (
     ModbusRig(),
@@ -16,4 +17,6 @@ RIGS: tuple[Rig, ...] = (
     ScaleRig("polled"),
     ScaleRig("streaming"),
     ScaleRig("stable"),
+    TextLineRig(listen=False),
+    TextLineRig(listen=True),
 )
