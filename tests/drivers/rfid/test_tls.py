@@ -13,6 +13,7 @@ import pytest
 from drivers.contract import DeviceUnavailable
 from tests.drivers.rfid.listener import driver, listening
 from tests.drivers.rfid.scripted_reader import SSCC, ScriptedReader, report, tag
+from tests.drivers.transport.cancelled import cancelled_at_every_await
 
 
 def _openssl(*arguments: str, folder: Path) -> None:
@@ -113,3 +114,16 @@ async def test_files_that_cannot_be_used_are_named(reader: ScriptedReader, tmp_p
     (tmp_path / "ca.pem").write_text("not a certificate")
     error = await _cannot(_encrypted(reader, ca=tmp_path / "ca.pem"))
     assert "the files of tls: cannot be used" in error.message
+
+
+async def test_cancelled_at_any_await_it_leaves_nothing_open(reader: ScriptedReader) -> None:
+    reader.on_start = report(tag())
+    made = _encrypted(reader, verify=False)
+
+    async def read_once() -> None:
+        async with made.connect() as session:
+            readings = session.readings()
+            await anext(readings)
+            await readings.aclose()
+
+    assert await cancelled_at_every_await(read_once) > 10
