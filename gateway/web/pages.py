@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
@@ -15,6 +16,7 @@ from importlib.resources import files
 import orjson
 
 from drivers.model import GOOD, Quality, Reading, Value
+from gateway.decimals import number
 from gateway.health import BufferHealth, DestinationHealth, DeviceHealth, Health
 
 PLAIN = "text/plain; charset=utf-8"
@@ -134,9 +136,11 @@ def _points(reading: Reading, now: Now) -> Iterator[dict[str, object]]:
     age_s = _age_s(reading.observed_at_ns, now)
     for index_, (point, value) in enumerate(zip(reading.group.points, reading.values, strict=False)):
         quality = reading.quality.get(index_, GOOD)
+        shown = {"text": str(value)} if isinstance(value, Decimal) and value.is_finite() else {}
         yield {
             "name": point.name,
             "value": _value(value),
+            **shown,  # as its display shows it; what reads JSON numbers makes 12.34 of 12.340
             "quality": None if value is None and quality is GOOD else _quality(quality),
             "unit": point.unit,
             "observed_at": observed_at,
@@ -183,8 +187,10 @@ def _value(value: Value) -> Value:
     return value
 
 
-def _foreign(value: object) -> str:
-    """A driver from elsewhere may hand over what is no `Value` at all; that must not take this page down."""
+def _foreign(value: object) -> object:
+    """A Decimal with its digits. A driver from elsewhere may hand over what is no `Value`; the page must not fail."""
+    if isinstance(value, Decimal):
+        return number(value) if value.is_finite() else None
     return _text(repr(value))
 
 

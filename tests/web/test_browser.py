@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from gateway.health import Health
+from drivers.model import Point, PointGroup, Reading
+from gateway.health import DeviceHealth, Health
 from gateway.web import pages
 
 PATIENCE_S = 90.0
@@ -55,6 +57,19 @@ async def test_the_page_shows_devices_values_and_reasons(chromium: str, address:
         "hub-broker",
         "2 readings waiting",
     ):
+        assert f">{text}" in document
+
+
+async def test_the_page_shows_weights_as_their_display_does_and_the_tag_that_came_last(
+    chromium: str, address: str, health: Health, tmp_path: Path
+) -> None:
+    scale = PointGroup("weigh-1", 0.0, (Point("gross", "kg"),))
+    portal = PointGroup("portal-1", 0.0, (Point("epc"), Point("antenna")), events=True)
+    for group, values in ((scale, (Decimal("12345.340"),)), (portal, ("3034257bf400b7800004cb2f", 2))):
+        device = health.devices[group.device] = DeviceHealth(group.device, "x", up=True)
+        device.last[group] = Reading(group, 1_700_000_000_123_000_000, values)
+    document = await page_in_browser(chromium, address, tmp_path)
+    for text in ("12345.340 kg", "3034257bf400b7800004cb2f"):
         assert f">{text}" in document
 
 

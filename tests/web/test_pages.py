@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
@@ -132,9 +133,32 @@ def test_a_value_that_json_has_no_form_for_is_shown_as_text(value: Any, shown: A
     assert device["points"][0]["value"] == shown
 
 
+def test_a_weight_keeps_the_digits_of_its_display() -> None:
+    page = pages.status(with_value(Decimal("12.340")), NOW, IDENTITY)
+    assert b'"value":12.340,"text":"12.340","quality":"good","unit":"kg"' in page.body
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("-Infinity")])
+def test_a_decimal_that_is_no_number_is_null(value: Decimal) -> None:
+    [device] = status(with_value(value))["devices"]
+    assert device["points"][0]["value"] is None
+
+
+def test_the_last_event_is_shown_with_what_it_carries() -> None:
+    group = PointGroup("portal-1", 0.0, (Point("epc"), Point("antenna"), Point("rssi", "dBm")), events=True)
+    device = DeviceHealth("portal-1", "rfid", up=True, readings=3, values=6)
+    device.last[group] = Reading(group, WALL_NS - 10**9, ("3034257bf400b7800004cb2f", 2, None))
+    [shown] = status(Health(devices={"portal-1": device}))["devices"]
+    assert [(point["value"], point["quality"], point["age_s"]) for point in shown["points"]] == [
+        ("3034257bf400b7800004cb2f", "good", 1.0),
+        (2, "good", 1.0),
+        (None, None, 1.0),
+    ]
+
+
 text = st.text(alphabet=st.characters(exclude_categories=[]))
 qualities = st.builds(Quality, st.sampled_from(Level), st.sampled_from(["", "timeout", "melted"]))
-values = st.none() | st.booleans() | st.integers() | st.floats() | text
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | text
 whole = st.integers(-(2**62), 2**62)
 
 
