@@ -40,6 +40,11 @@ class TerminalEndpoint(Endpoint):
     def url(self) -> str:
         return f"{self.scheme}://{self._path}?baudrate={self._baudrate}"
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the line has not transferred yet what was sent before."""
+        return self._free_at_s > asyncio.get_running_loop().time()
+
     @abstractmethod
     def _received(self, data: bytes) -> None:
         """Bytes have come from the client."""

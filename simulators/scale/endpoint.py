@@ -15,32 +15,43 @@ from simulators.scale.dialect import Dialect
 from simulators.scale.mtsics import MtSics
 from simulators.scale.sma import Sma
 from simulators.scale.spoilt import MESSAGE_FAULTS, Loaded, pieces
-from simulators.scale.toledo import Toledo
+from simulators.scale.toledo import WAKES_FOR_S, Toledo
 from simulators.terminal import TerminalEndpoint
 
 Protocol = Literal["mt-sics", "sma", "toledo-continuous"]
 _PIECE_GAP_S = 0.005
 
 
-def _dialect(protocol: Protocol, face: ScaleFace) -> Dialect:
-    """A conversation that begins now."""
+def _dialect(protocol: Protocol, face: ScaleFace, *, awake_s: float | None = None) -> Dialect:
+    """A conversation that begins now, with an indicator that is awake from `awake_s` on."""
     match protocol:
         case "mt-sics":
             return MtSics(face)
         case "sma":
             return Sma(face)
         case "toledo-continuous":
-            return Toledo(face, now_s=asyncio.get_running_loop().time())
+            return Toledo(face, now_s=asyncio.get_running_loop().time(), awake_s=awake_s)
 
 
 class _Conversation:
-    """A dialect with the timer that it asks for. `send` takes bytes and how late they go out."""
+    """A dialect with the timer that it asks for.
+
+    `send` takes bytes and how late they go out. What nobody waits for is left out while the line `is_busy`: it
+    would not be the present any more.
+    """
 
     def __init__(
-        self, dialect: Dialect, *, send: Callable[[bytes, float], None], fault: Callable[[], Fault], random: Random
+        self,
+        dialect: Dialect,
+        *,
+        send: Callable[[bytes, float], None],
+        is_busy: Callable[[], bool],
+        fault: Callable[[], Fault],
+        random: Random,
     ) -> None:
         self._dialect = dialect
         self._send = send
+        self._is_busy = is_busy
         self._fault = fault
         self._random = random
         self._loop = asyncio.get_running_loop()
@@ -63,8 +74,9 @@ class _Conversation:
             self._timer = None
 
     def _tick(self) -> None:
+        nobody_waits = self._dialect.speaks_unasked
         said = self._dialect.tick(self._loop.time())
-        if not (self._dialect.speaks_unasked and self._fault().kind is FaultKind.SILENT):
+        if not (nobody_waits and (self._is_busy() or self._fault().kind is FaultKind.SILENT)):
             self._say(said)
         self._wait()
 
@@ -93,14 +105,21 @@ class ScaleTcpEndpoint(ListeningEndpoint):
         super().__init__(name, [face.name], host=host, port=port, random=random)
         self._protocol = protocol
         self._face = Loaded(face)
+        self._awake_s: float | None = None
 
     def power_cycle(self, unit: int | None = None) -> None:  # noqa: ARG002 - a scale has no units
         self._face.power_cycle()
+        self._awake_s = asyncio.get_running_loop().time() + WAKES_FOR_S
 
     def converse(self, client: _ScaleClient) -> _Conversation:
         """What a client that has connected talks to."""
-        dialect = _dialect(self._protocol, self._face)
-        return _Conversation(dialect, send=client.send_later, fault=self.fault, random=self._random)
+        return _Conversation(
+            _dialect(self._protocol, self._face, awake_s=self._awake_s),
+            send=client.send_later,
+            is_busy=client.is_behind,
+            fault=self.fault,
+            random=self._random,
+        )
 
     def _check(self, fault: Fault, unit: int | None) -> None:
         super()._check(fault, unit)
@@ -137,11 +156,17 @@ class _ScaleClient(Client):
         elif self._conversation is not None:
             self._conversation.hear(data)
 
+    def is_behind(self) -> bool:
+        """Whether it has not read yet what was sent."""
+        return self.transport.get_write_buffer_size() > 0
+
     def send_later(self, data: bytes, delay_s: float) -> None:
         """What a client does not read is not kept for it: a scale has no memory for that."""
-        if self.transport.get_write_buffer_size():
+        if self.listener.fault().kind is FaultKind.RESET:
+            self.reset()
+        elif self.is_behind():
             return
-        if delay_s:
+        elif delay_s:
             self.loop.call_later(delay_s, self.send, data)
         else:
             self.send(data)
@@ -164,16 +189,21 @@ class ScaleSerialEndpoint(TerminalEndpoint):
         self._protocol = protocol
         self._face = Loaded(face)
         self._conversation: _Conversation | None = None
+        self._was_off = False
 
     def power_cycle(self, unit: int | None = None) -> None:  # noqa: ARG002 - a scale has no units
         self._face.power_cycle()
-        if self._conversation is not None:
-            self._conversation.power_cycle()
+        self._was_off = True
 
     async def _start(self) -> None:
         await super()._start()
-        dialect = _dialect(self._protocol, self._face)
-        self._conversation = _Conversation(dialect, send=self._later, fault=self.fault, random=self._random)
+        self._conversation = _Conversation(
+            _dialect(self._protocol, self._face),
+            send=self._later,
+            is_busy=lambda: self.is_busy,
+            fault=self.fault,
+            random=self._random,
+        )
 
     async def _stop(self) -> None:
         if self._conversation is not None:
@@ -194,6 +224,9 @@ class ScaleSerialEndpoint(TerminalEndpoint):
     async def _changed(self, fault: Fault) -> None:
         self._face.is_overloaded = fault.kind is FaultKind.OVERLOAD
         await super()._changed(fault)
+        if self._was_off and fault.kind is FaultKind.NONE and self._conversation is not None:
+            self._was_off = False
+            self._conversation.power_cycle()
 
 
 def _check_protocol(fault: Fault, protocol: Protocol, name: str) -> None:

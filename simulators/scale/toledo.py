@@ -22,12 +22,14 @@ _LARGEST = 999_999
 class Toledo(Dialect):
     """What one listener hears."""
 
-    def __init__(self, face: ScaleFace, *, now_s: float, checksum: bool = True) -> None:
-        """Raises ValueError for an interval that the status words cannot say: 1, 2 or 5 times a power of ten."""
+    def __init__(self, face: ScaleFace, *, now_s: float, awake_s: float | None = None, checksum: bool = True) -> None:
+        """`awake_s` is when the instrument is awake that was switched on before.
+
+        Raises ValueError for an interval that the status words cannot say: 1, 2 or 5 times a power of ten."""
         super().__init__(face)
         self.next_s = now_s
         self._has_checksum = checksum
-        self._awake_s = now_s
+        self._awake_s = now_s if awake_s is None else awake_s
         self._received = bytearray()
         self._code, self._increment = _scaling(face.interval_kg)
 

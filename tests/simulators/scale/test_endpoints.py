@@ -79,6 +79,44 @@ async def test_a_restarted_indicator_on_a_line_announces_itself(pan: Pan, opened
     assert pan.power_cycles == 1
 
 
+async def test_a_restart_that_takes_time_is_announced_at_its_end(pan: Pan, opened: Any) -> None:
+    endpoint = await opened(ScaleSerialEndpoint("scale", pan, baudrate=115200, protocol="mt-sics", random=Random(1)))
+    path = endpoint.url.removeprefix("serial://").partition("?")[0]
+    with serial.Serial(path, 115200, timeout=0) as port:
+        await endpoint.impose(Fault(FaultKind.RESTART), for_s=0.05)
+        assert [fault.kind for fault in endpoint.faults().values()] == [FaultKind.HANG]
+        heard = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while not heard.endswith(b"\r\n"):
+                assert not (heard and endpoint.faults())
+                await asyncio.sleep(0)
+                heard += port.read(64)
+    assert heard == b'I4 A "B207696838"\r\n'
+
+
+async def test_a_line_that_is_too_slow_for_a_stream_shows_the_present(pan: Pan, opened: Any) -> None:
+    endpoint = await opened(
+        ScaleSerialEndpoint("scale", pan, baudrate=1200, protocol="toledo-continuous", random=Random(1))
+    )
+    path = endpoint.url.removeprefix("serial://").partition("?")[0]
+    with serial.Serial(path, 1200, timeout=0) as port:
+        heard = b""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(heard) < 4 * 18:
+                assert endpoint._free_at_s - asyncio.get_running_loop().time() < 0.5  # two frames take that long
+                await asyncio.sleep(0)
+                heard += port.read(64)
+
+
+async def test_clients_of_a_restarted_instrument_see_that_it_wakes_up(pan: Pan, opened: Any) -> None:
+    endpoint = await opened(over_tcp(pan, "toledo-continuous"))
+    async with asyncio.timeout(PATIENCE_S):
+        await endpoint.impose(Fault(FaultKind.RESTART))
+        reader, writer = await connected(endpoint)
+        assert (await reader.readexactly(18))[2] & 0x40
+        writer.close()
+
+
 async def test_faults_spoil_what_is_sent(pan: Pan, opened: Any) -> None:
     endpoint = await opened(over_tcp(pan, "toledo-continuous"))
     async with asyncio.timeout(PATIENCE_S):
