@@ -45,13 +45,14 @@ def _window_s(value: Any, info: ValidationInfo) -> float | None:
     return seconds
 
 
-def _text(value: Any) -> Any:
-    """YAML reads `1.1` and `3034` as numbers."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+def _version(value: Any) -> Any:
+    """YAML reads `1.1` as a number."""
+    return str(value) if isinstance(value, float) else value
 
 
 def _prefixes(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+    """One needs no list. Not a number: 0031 would have lost its zeros."""
+    return [value] if isinstance(value, str | int | float) else value
 
 
 Window = Annotated[
@@ -60,7 +61,13 @@ Window = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(none|\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)$", "examples": ["5s"]}),
 ]
 Antenna = Annotated[int, Field(ge=1, le=65535, strict=True)]
-HexText = Annotated[str, BeforeValidator(_text), WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f]+$"})]
+_DIGITS = {"type": "string", "pattern": "^[0-9A-Fa-f]+$"}
+Prefixes = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_prefixes),
+    WithJsonSchema({"anyOf": [_DIGITS, {"type": "array", "items": _DIGITS}]}),
+]
+Version = Annotated[Literal["1.0.1", "1.1"], BeforeValidator(_version), WithJsonSchema({"enum": ["1.0.1", "1.1", 1.1]})]
 
 
 class RfidDeviceSettings(DeviceSettings):
@@ -87,13 +94,11 @@ class RfidDeviceSettings(DeviceSettings):
         description="arrival: at once, when a tag is first seen; departure: when it was not seen for window, with all "
         "that was seen of it; both: two readings",
     )
-    filter: tuple[HexText, ...] = Field(
+    filter: Prefixes = Field(
         default=(), description="only tags whose EPC begins with one of these hexadecimal digits", examples=[["31"]]
     )
     tls: TlsSettings | None = Field(default=None, description="for llrps://")
-    version: Annotated[Literal["1.0.1", "1.1"], BeforeValidator(_text)] = Field(
-        default="1.0.1", description="of LLRP; every reader speaks 1.0.1"
-    )
+    version: Version = Field(default="1.0.1", description="of LLRP; every reader speaks 1.0.1")
     antennas: tuple[Antenna, ...] = Field(default=(), description="numbers from 1; all of the reader when absent")
     power: float | None = Field(
         default=None,
@@ -156,11 +161,6 @@ class RfidDeviceSettings(DeviceSettings):
         if not is_llrp and protocol is Protocol.LLRP:
             raise ValueError("only llrp:// and llrps:// speak LLRP; a reader on this url needs protocol: pattern")
         return protocol
-
-    @field_validator("filter", mode="before")
-    @classmethod
-    def _one_prefix_is_enough(cls, value: Any) -> Any:
-        return _prefixes(value)
 
     @field_validator("filter")
     @classmethod

@@ -87,9 +87,18 @@ def test_a_mistake_is_told_in_words(keys: dict[str, Any], message: str) -> None:
         _settings(**keys)
 
 
-def test_numbers_that_yaml_makes_of_texts_are_taken() -> None:
-    settings = _settings(version=1.1, filter=[31, "30f4"])
-    assert (settings.version, settings.filter) == ("1.1", ("31", "30F4"))
+def test_a_version_that_yaml_makes_a_number_is_taken() -> None:
+    assert _settings(version=1.1).version == "1.1"
+
+
+@pytest.mark.parametrize("digits", [31, 3034.0, [31], ["31", 30]])
+def test_digits_that_yaml_makes_a_number_have_lost_their_zeros_and_are_not_taken(digits: object) -> None:
+    with pytest.raises(ValidationError, match="should be a valid string"):
+        _settings(filter=digits)
+
+
+def test_digits_may_be_small_letters() -> None:
+    assert _settings(filter=["31", "30f4"]).filter == ("31", "30F4")
 
 
 def test_one_beginning_needs_no_list() -> None:
@@ -137,7 +146,7 @@ def test_files_of_tls_are_found_beside_the_config_file(tmp_path: Path) -> None:
         "gateway: {site: lgg, id: sort-01}\n"
         "destinations: [{name: broker, url: 'mqtt://127.0.0.1'}]\n"
         "devices:\n"
-        "  - {name: d, driver: rfid, url: 'llrps://reader', tls: {ca: reader.pem}, filter: 31, version: 1.1}\n"
+        "  - {name: d, driver: rfid, url: 'llrps://reader', tls: {ca: reader.pem}, filter: '31', version: 1.1}\n"
     )
     (device,) = load(config).devices
     assert isinstance(device, RfidDeviceSettings)
