@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from drivers.model import PointGroup, Quality, Reading, Reason, Value, all_bad, bad, uncertain
-from drivers.scale.indication import Indication, Status, Tare
+from drivers.scale.indication import WITH_WEIGHT, Indication, Status, Tare
 from drivers.scale.units import KILOGRAMS, in_kilograms
 
 _UNCERTAIN: Mapping[Status, Quality] = MappingProxyType(
@@ -27,6 +27,8 @@ _WHY_NOT: Mapping[Status, str] = MappingProxyType(
 )
 _NOT_SHOWN = "not-shown"
 _UNKNOWN_UNIT = "unknown-unit"
+_MEASURED = ("weight", "gross", "net")
+_NUMBERS = (*_MEASURED, "tare")
 
 
 class Readings:
@@ -48,7 +50,8 @@ class Readings:
 
     def of(self, indication: Indication) -> Reading:
         """The reading of now."""
-        numbers, why_not = self._numbers(indication)
+        said = _numbers(indication)
+        numbers = _converted(said, indication.unit) if self._to_kilograms else said
         told: dict[str, Value] = {"stable": indication.stable, **numbers}
         if indication.status is not Status.GARBLED:
             told["status"] = indication.status.value
@@ -61,30 +64,35 @@ class Readings:
             values.append(value)
             if value is None:
                 if name in self._known:
-                    quality[index] = bad(why_not)
+                    quality[index] = bad(_why_not(name, indication, is_said=said.get(name) is not None))
                 continue
             self._known.add(name)
-            if name in ("weight", "gross", "net") and indication.status in _UNCERTAIN:
+            if name in _MEASURED and indication.status in _UNCERTAIN:
                 quality[index] = _UNCERTAIN[indication.status]
         return Reading(self._group, self._clock(), tuple(values), quality)
 
-    def _numbers(self, indication: Indication) -> tuple[dict[str, Decimal | None], str]:
-        """The numbers in the unit of the points, and why those that are missing are missing."""
-        numbers: dict[str, Decimal | None] = {
-            "weight": indication.weight,
-            "gross": indication.gross,
-            "net": indication.net,
-            "tare": indication.tare,
-        }
-        why_not = _WHY_NOT.get(indication.status, _NOT_SHOWN)
-        if not self._to_kilograms:
-            return numbers, why_not
-        converted = {
-            name: None if weight is None else in_kilograms(weight, indication.unit) for name, weight in numbers.items()
-        }
-        if converted["weight"] is None and indication.weight is not None and why_not == _NOT_SHOWN:
-            why_not = _UNKNOWN_UNIT
-        return converted, why_not
+
+def _numbers(indication: Indication) -> Mapping[str, Decimal | None]:
+    return {
+        "weight": indication.weight,
+        "gross": indication.gross,
+        "net": indication.net,
+        "tare": indication.tare,
+    }
+
+
+def _converted(numbers: Mapping[str, Decimal | None], unit: str) -> Mapping[str, Decimal | None]:
+    return {name: None if weight is None else in_kilograms(weight, unit) for name, weight in numbers.items()}
+
+
+def _why_not(name: str, indication: Indication, *, is_said: bool) -> str:
+    """Why a point has no value, which the instrument may have said in a unit that cannot be converted."""
+    status = indication.status
+    if is_said and indication.unit:
+        return _UNKNOWN_UNIT
+    if status in WITH_WEIGHT and not is_said and name in _NUMBERS and indication.weight is not None:
+        return _NOT_SHOWN
+    return _WHY_NOT.get(status, _UNKNOWN_UNIT if is_said else _NOT_SHOWN)
 
 
 def tare_reading(group: PointGroup, tare: Tare | None, *, to_kilograms: bool, now_ns: int) -> Reading:
