@@ -10,6 +10,7 @@ import pytest
 
 from drivers.contract import BadResponse, DeviceUnavailable
 from drivers.model import Reason
+from drivers.scale import channel
 from tests.drivers.scale.conftest import Make, asked, listening, quality, shown
 from tests.drivers.scale.instruments import Scripted, on_tcp
 from tests.drivers.transport.cancelled import cancelled_at_every_await
@@ -149,3 +150,18 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(keys: Any, linked
 
         async with asyncio.timeout(30):
             assert await cancelled_at_every_await(use) >= 1
+
+
+async def test_a_scale_that_has_sent_more_than_can_be_left_behind_is_connected_anew(
+    make_driver: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "MOST_TAKEN_BYTES", 64)
+    scale = Scripted({b"RW\r\n": b"ST,GS,+00012.0kg\r\n"})
+    async with on_tcp(scale) as link:
+        driver = make_driver(link.url, protocol="pattern", preset="a-d")
+        async with asked(driver) as session:
+            await session.read(driver.groups[0])
+            scale.send(b"ST,GS,+00099.0kg\r\n" * 10)
+            await asyncio.sleep(0)
+            with pytest.raises(DeviceUnavailable, match="more came unasked"):
+                await session.read(driver.groups[0])

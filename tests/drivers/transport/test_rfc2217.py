@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 
@@ -132,3 +133,16 @@ async def test_agreeing_to_what_we_offered_is_not_answered_again(scripted: Scrip
         assert await stream.read() == b"x"
         await stream.write(b"y")
         assert await scripted.receive(1) == b"y"
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_a_server_says_the_data_behind_it_is_reached(scripted: Scripted, seed: int) -> None:
+    random = Random(seed)
+    scripted.answers = [DO_COM_PORT, ACCEPTED]
+    async with asyncio.timeout(10), open_stream(parse_url(scripted.url), timeout_s=5.0) as stream:
+        for _ in range(200):
+            scripted.transport.write(bytes(random.choices([0xFF, 0xFA, 0xF0, 0xFB, 0xFD, 0x2C, 0x65, 0x41], k=16)))
+        scripted.transport.write(b"\x41\xff\xf0" * 2 + b"\xff\xf0 12.340\r\n")
+        data = b""
+        while not data.endswith(b" 12.340\r\n"):
+            data += await stream.read()
