@@ -89,6 +89,8 @@ class ScalePointSettings(PointSettings):
             raise ValueError(f"{self.name} cannot be written; {' and '.join(_WRITABLE)} can")
         if self.name == ZERO and not self.writable:
             raise ValueError("zero is a command and shows nothing; it needs writable: true")
+        if self.name == ZERO and (self.min is not None or self.max is not None):
+            raise ValueError("min and max have no meaning for zero, which takes true and no number")
         return self
 
 

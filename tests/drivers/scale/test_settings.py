@@ -90,6 +90,7 @@ def test_who_sends_by_itself_may_not_be_silent_for_long(keys: dict[str, Any], si
             "net cannot be written; tare and zero can",
         ),
         ({"protocol": "sma", "points": [{"name": "zero"}]}, "it needs writable: true"),
+        ({"protocol": "sma", "points": [{"name": "zero", "writable": True, "max": 1}]}, "zero, which takes true"),
         ({"protocol": "sma", "points": [{"name": "unit", "deadband": 1}]}, "deadband has no meaning for unit"),
         ({"protocol": "sma", "points": [{"name": "net", "period": "1s"}]}, "only tare can have a period"),
         ({"protocol": "sma", "points": [{"name": "net", "unit": "kg"}]}, "convert_to: kg changes it"),
