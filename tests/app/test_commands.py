@@ -7,12 +7,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.app.conftest import ROOT, Gateway, hub, until
+from tests.plugins.documents import REPOSITORY, Document
 from tests.plugins.mosquitto import Mosquitto
 
 TOPIC = "hub/lgg/sort-01/lift/set"
@@ -33,7 +35,15 @@ class Client:
     def ask(self, point: str, payload: str, *options: str, version: str = "5", device: str = "lift") -> dict[str, Any]:
         """Send a command with a response topic and return the answer."""
         topic = f"hub/lgg/sort-01/{device}/set/{point}"
-        asking = ["mosquitto_rr", *self._to, "-V", version, "-W", "15", "-e", "answers", *options]
+        asking = [
+            "mosquitto_rr",
+            *self._to,
+            "-V",
+            version,
+            "-W",
+            "15",
+            *(options if "-e" in options else ("-e", "answers", *options)),
+        ]
         told = subprocess.run(
             [*asking, "-t", topic, "-m", payload], stdout=subprocess.PIPE, text=True, timeout=30, check=True
         )
@@ -42,34 +52,43 @@ class Client:
 
     def tell(self, point: str, payload: str, *options: str) -> None:
         """Send a command without a response topic."""
-        command = ["mosquitto_pub", *self._to, "-t", f"{TOPIC}/{point}", "-m", payload, *options]
-        subprocess.run(command, timeout=30, check=True)
+        subprocess.run([*self.telling(point, payload), *options], timeout=30, check=True)
+
+    def telling(self, point: str, payload: str) -> list[str]:
+        """What sends a command without a response topic."""
+        return ["mosquitto_pub", *self._to, "-t", f"{TOPIC}/{point}", "-m", payload]
 
 
 @pytest.fixture(scope="module")
-def libmodbus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The url of a device with 100 of everything, all 0."""
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Modbus server of libmodbus, which serves one client at a time."""
     if shutil.which("gcc") is None or not Path("/usr/include/modbus/modbus.h").exists():
         pytest.fail("libmodbus or gcc is missing: apt-get install gcc libmodbus-dev", pytrace=False)
     program = tmp_path_factory.mktemp("libmodbus") / "server"
     source = ROOT / "tests" / "drivers" / "modbus" / "libmodbus_server.c"
     subprocess.run(["gcc", "-I/usr/include/modbus", str(source), "-o", str(program), "-lmodbus"], check=True)
-    serving = [str(program), "tcp"]
-    with subprocess.Popen(serving, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    return program
+
+
+@contextmanager
+def lift(program: Path) -> Iterator[dict[str, Any]]:
+    """The config of a device with 100 of everything, all 0."""
+    with subprocess.Popen([str(program), "tcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write("size 100\nserve\n")
         process.stdin.flush()
-        yield f"tcp://127.0.0.1:{int(process.stdout.readline())}"
+        port = int(process.stdout.readline())
+        yield {"name": "lift", "driver": "modbus", "url": f"tcp://127.0.0.1:{port}", "points": POINTS}
         process.kill()
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, libmodbus: str) -> Iterator[tuple[Gateway, Client]]:
-    with hub(tmp_path_factory.mktemp("commands")) as (broker, gateway):
+def running(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[tuple[Gateway, Client]]:
+    with lift(program) as device, hub(tmp_path_factory.mktemp("commands")) as (broker, gateway):
         broker.start()
         gateway.settings["commands"] = {"enabled": True}
-        gateway.settings["devices"] = [{"name": "lift", "driver": "modbus", "url": libmodbus, "points": POINTS}]
+        gateway.settings["devices"] = [device]
         gateway.start()
         until(lambda: gateway.device("lift")["up"], "the device is up")
         until(lambda: f"{TOPIC.replace('lift', '+')}/+ (QoS 1)" in broker.log, "the gateway has subscribed")
@@ -163,10 +182,10 @@ def test_after_a_reload_commands_find_the_devices_that_there_are(running: tuple[
     assert client.ask("run", '{"value": true}')["error"] == 'lift: there is no point "run"'
 
 
-def test_commands_are_off_unless_they_are_enabled(tmp_path: Path, libmodbus: str) -> None:
-    with hub(tmp_path) as (broker, gateway):
+def test_commands_are_off_unless_they_are_enabled(tmp_path: Path, program: Path) -> None:
+    with lift(program) as device, hub(tmp_path) as (broker, gateway):
         broker.start()
-        gateway.settings["devices"] = [{"name": "lift", "driver": "modbus", "url": libmodbus, "points": POINTS}]
+        gateway.settings["devices"] = [device]
         gateway.settings["destinations"].append({"name": "no", "client_id": "no", "url": broker.url, "commands": False})
         gateway.start()
         until(lambda: gateway.metric("destination_acknowledged_readings_total", "broker"), "readings go out")
@@ -177,6 +196,28 @@ def test_commands_are_off_unless_they_are_enabled(tmp_path: Path, libmodbus: str
         until(lambda: "Received SUBSCRIBE from hub-gateway-lgg-sort-01" in broker.log, "it subscribes")
         until(lambda: gateway.metric("destination_up", "no"), "the other one is connected")
         assert "Received SUBSCRIBE from no" not in broker.log
+
+
+def test_the_access_list_of_the_page_lets_commands_in_and_answers_out(tmp_path: Path, program: Path) -> None:
+    (rules,) = Document(REPOSITORY / "docs" / "commands.md").blocks("text")
+    with lift(program) as device, hub(tmp_path) as (broker, gateway):
+        for user in ("sort-01", "control-room", "guest"):
+            broker.password(user, f"of {user}")
+        broker.access(*rules.splitlines())
+        broker.start()
+        gateway.settings["commands"] = {"enabled": True}
+        gateway.settings["destinations"][0] |= {"username": "sort-01", "password": "of sort-01"}
+        gateway.settings["devices"] = [device]
+        gateway.start()
+        until(lambda: gateway.device("lift")["up"], "the device is up")
+        until(lambda: "Received SUBSCRIBE from hub-gateway" in broker.log, "it subscribes")
+        client = Client(broker)
+        guest = ("-u", "guest", "-P", "of guest")
+        subprocess.run([*client.telling("speed", '{"value": 0.25}'), *guest], timeout=30, check=False)
+        sender = ("-u", "control-room", "-P", "of control-room", "-e", "answers/control-room")
+        assert client.ask("speed", '{"value": 1.5}', *sender) == {"ok": True, "value": 1.5}
+        assert len(gateway.lines("command written")) == 1
+        assert gateway.metric("destination_set_aside_total", "broker") == 0
 
 
 def test_a_device_that_is_down_is_said_to_be(tmp_path: Path) -> None:
