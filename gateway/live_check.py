@@ -30,7 +30,7 @@ _AND_MORE_S = 0.5
 """How long once each of them has said something, for points that it tells apart."""
 
 _LINKS_AT_ONCE = 32
-_STATES = frozenset({Reason.OVERLOAD, Reason.UNDERLOAD, Reason.NOT_A_NUMBER, Reason.OUT_OF_RANGE})
+_STATES = frozenset({Reason.OVERLOAD, Reason.UNDERLOAD, Reason.NOT_A_NUMBER, Reason.OUT_OF_RANGE, "not-shown"})
 """Bad, but an answer: the device was read, and this is what it has to say."""
 
 

@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar
 
 Settings = TypeVar("Settings")
 
+CANCEL_AGAIN_S = 5.0
+"""A task that has not ended by then takes its leave too slowly, or a library has swallowed the cancellation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -47,8 +50,8 @@ class TaskSet(Generic[Settings]):
         return Changes(tuple(started), tuple(stopped), tuple(restarted), tuple(kept))
 
     async def _stop(self, names: list[str]) -> None:
-        tasks = [self._running.pop(name)[1] for name in names]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        tasks = {self._running.pop(name)[1] for name in names}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)

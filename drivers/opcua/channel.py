@@ -12,7 +12,7 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.crypto import security_policies
 
-from drivers.opcua import failure
+from drivers.opcua import cancellation, failure
 from drivers.opcua.client import Access, abort, new_client, step
 from drivers.opcua.secure import load_user, secure
 from drivers.opcua.security import Mode, Policy
@@ -85,6 +85,7 @@ async def _keep_up(client: Client) -> None:
                 renew_s = loop.time() + client.secure_channel_timeout / 1000 * _RENEW_AT
             else:
                 await client.nodes.server_state.read_data_value(raise_on_bad_status=False)
+            cancellation.heed()
         except failure.FAILURES:
             abort(client.uaclient)
             return

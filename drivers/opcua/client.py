@@ -19,7 +19,7 @@ from asyncua.client.ua_client import UaClient
 from asyncua.client.ua_session import UaSession
 from asyncua.crypto import security_policies
 
-from drivers.opcua import certificates, failure
+from drivers.opcua import cancellation, certificates, failure
 from drivers.opcua.endpoint import Endpoint
 from drivers.opcua.security import Mode, Policy, SecuritySettings
 
@@ -95,9 +95,11 @@ async def endpoints_of(access: Access) -> list[ua.EndpointDescription]:
 async def step(access: Access, name: str, awaitable: Awaitable[_T], *, own: str = "") -> _T:
     try:
         async with asyncio.timeout(access.timeout_s):
-            return await awaitable
+            result = await awaitable
+            cancellation.heed()
     except failure.FAILURES as error:
         raise failure.cannot_connect(access.name, name, error, timeout_s=access.timeout_s, own=own) from error
+    return result
 
 
 def security_of(description: ua.EndpointDescription) -> str:

@@ -16,7 +16,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from drivers.contract import BadResponse, DeviceUnavailable
 from drivers.model import Reason
-from drivers.opcua import failure
+from drivers.opcua import cancellation, failure
 from drivers.opcua.channel import open_client
 from drivers.opcua.client import Access
 
@@ -150,9 +150,11 @@ class Link:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(limit_s):
-                return await asking
+                answer = await asking
+                cancellation.heed()
         except failure.FAILURES as error:
             raise failure.of_request(self.name, attempt, error, timeout_s=limit_s) from error
+        return answer
 
     async def _in_chunks(
         self, attempt: str, limit: int, items: Sequence[_T], ask: Callable[[list[_T]], Awaitable[list[_R]]]
@@ -164,6 +166,7 @@ class Link:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     answer = await ask(chunk)
+                    cancellation.heed()
             except failure.FAILURES as error:
                 if failure.is_too_much(error) and len(chunk) > 1:
                     self._limits[limit] = len(chunk) // 2

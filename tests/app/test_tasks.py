@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.tasks import TaskSet
+from tests.plugins.virtual_time import VirtualTime
 
 
 class Log:
@@ -47,3 +48,20 @@ async def test_nothing_changes_when_the_settings_are_the_same() -> None:
         await asyncio.sleep(0)
         assert log.events == ["start a=1"]
         await tasks.update({})
+
+
+def test_a_task_that_swallows_its_cancellation_is_cancelled_again(virtual_time: VirtualTime) -> None:
+    async def deaf(_name: str, _settings: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    async def stop_it() -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = TaskSet(group, deaf)
+            await tasks.update({"deaf": 1})
+            await asyncio.sleep(0)
+            await tasks.update({})
+
+    virtual_time.run(stop_it())

@@ -186,7 +186,8 @@ async def test_after_a_restart_of_the_device_the_same_driver_reads_again(bench: 
         await listener.until(await bench.device.show())
 
 
-async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench) -> None:
+@pytest.mark.parametrize("moment", ["while it waits", "when it is answered"])
+async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench, moment: str) -> None:
     expected = await bench.device.show()
 
     async def read_once() -> None:
@@ -199,7 +200,7 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench) -> 
     while was_cancelled:
         awaits += 1
         assert awaits < 1000, "it never comes to an end"
-        was_cancelled = await _cancelled_at(awaits, read_once())
+        was_cancelled = await _cancelled_at(awaits, read_once(), when_answered=moment == "when it is answered")
         async with asyncio.timeout(PATIENCE_S):
             await bench.wire.idle()
         if (
@@ -212,24 +213,32 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench) -> 
         await listener.until(expected if bench.wire.accepted == 1 else await bench.device.show())
 
 
-async def _cancelled_at(number: int, coroutine: Any) -> bool:
-    """Run it in a task that is cancelled at its await of this number. Whether it came to that."""
+async def _cancelled_at(number: int, coroutine: Any, *, when_answered: bool) -> bool:
+    """Run it in a task that is cancelled at its await of this number, or just when that has its result.
+
+    Whether it came to that.
+    A task that goes on although it was cancelled would keep the whole gateway from stopping.
+    """
+    counting = _CancelledAt(number, coroutine, when_answered=when_answered)
 
     async def counted() -> None:
-        await _CancelledAt(number, coroutine)
+        await counting
 
     task = asyncio.create_task(counted())
-    with suppress(asyncio.CancelledError, DeviceUnavailable):
+    with suppress(asyncio.CancelledError):
         await task
-    return task.cancelled()
+    assert task.cancelled() == counting.came_to_it, f"the cancellation at await {number} was swallowed"
+    return counting.came_to_it
 
 
 class _CancelledAt:
     """Awaits a coroutine; its task is cancelled when it suspends for the n-th time."""
 
-    def __init__(self, number: int, coroutine: Awaitable[None]) -> None:
+    def __init__(self, number: int, coroutine: Awaitable[None], *, when_answered: bool) -> None:
         self._number = number
+        self._when_answered = when_answered
         self._inner = coroutine.__await__()
+        self.came_to_it = False
 
     def __await__(self) -> Generator[Any, Any, None]:
         suspended = 0
@@ -242,11 +251,18 @@ class _CancelledAt:
                 return
             suspended += 1
             if suspended == self._number:
-                task = asyncio.current_task()
-                assert task is not None
-                asyncio.get_running_loop().call_soon(task.cancel)
+                self.came_to_it = True
+                self._cancel(waiting_for)
             try:
                 given = yield waiting_for
                 send = self._inner.send
             except BaseException as error:  # noqa: BLE001  whatever is thrown in here is for the coroutine inside
                 given, send = error, self._inner.throw
+
+    def _cancel(self, waiting_for: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._when_answered and isinstance(waiting_for, asyncio.Future):
+            waiting_for.add_done_callback(lambda _: task.cancel())
+        else:
+            asyncio.get_running_loop().call_soon(task.cancel)
