@@ -121,7 +121,8 @@ def _points(root: Branch, namespaces: Sequence[str]) -> Iterator[str]:
     taken: set[str] = set()
     for path, branch, unit in _variables(root, ()):
         for part in _parts(branch):
-            plain = _NOT_IN_A_NAME.sub("_", ".".join(path) + (f".{part}" if part else "")).strip("_.:-")[:_LONGEST_NAME]
+            words = ".".join(path) + re.sub(r"\[(\d+)\]|\.", r".\1", f".{part}" if part else "")
+            plain = _NOT_IN_A_NAME.sub("_", words.replace("..", ".")).strip("_.:-")[:_LONGEST_NAME]
             name, number = plain or "point", 2
             while name in taken:
                 suffix = f"-{number}"

@@ -18,7 +18,7 @@ from drivers.opcua.endpoint import Endpoint, parse_endpoint
 from drivers.opcua.reach import STATE_FOLDER, add_state, add_timeout, endpoint
 from drivers.opcua.security import SecuritySettings
 
-_OK, _NOT_TRUSTED, _UNAVAILABLE = 0, 1, 69
+_OK, _UNAVAILABLE = 0, 69
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """As `drivers.contract.ToolModule.run`. 1 when somebody said no."""
+    """As `drivers.contract.ToolModule.run`. 69 also when somebody said no: the server cannot be used."""
     try:
         servers, folder = _servers(options)
     except ValueError as error:
@@ -117,7 +117,7 @@ async def _look_at(server: Endpoint, folder: Path, options: Namespace) -> int:
                 options.refuse(f"cannot keep it: {error}")
         else:
             print("  not trusted", "" if sys.stdin.isatty() else "(nobody to ask; say --yes)")
-            answer = _NOT_TRUSTED
+            answer = _UNAVAILABLE
     if not seen:
         raise _nothing(server, "it shows no certificate")
     return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from decimal import Decimal
 from typing import Any, Final
 
 from asyncua import ua
@@ -53,7 +54,7 @@ async def write(link: Link, node: ua.NodeId | Quality, point: OpcuaPoint, value:
 
 def encode(value: Value, kind: ua.VariantType, name: str) -> Any:
     """The value as this type of OPC UA has it. Raises ValueError, in words for the person who sent it."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
     match kind:
         case ua.VariantType.Boolean if isinstance(value, bool):
             return value
@@ -65,9 +66,15 @@ def encode(value: Value, kind: ua.VariantType, name: str) -> Any:
             return float(value)  # type: ignore[arg-type]
         case ua.VariantType.Float if is_number:
             return _float32(float(value), name)  # type: ignore[arg-type]
-        case _ if kind in _BITS and is_number and float(value).is_integer():  # type: ignore[arg-type]
+        case _ if kind in _BITS and is_number and _is_whole(value):  # type: ignore[arg-type]
             return _integer(int(value), *_BITS[kind], kind=kind, name=name)  # type: ignore[arg-type]
-    raise ValueError(f"{name} is a {kind.name} and does not take {value!r}")
+    shown = value if isinstance(value, Decimal) else repr(value)
+    raise ValueError(f"{name} is a {kind.name} and does not take {shown}")
+
+
+def _is_whole(value: int | float | Decimal) -> bool:
+    exact = Decimal(value)
+    return exact.is_finite() and exact == exact.to_integral_value()
 
 
 def _integer(value: int, signed: bool, bits: int, *, kind: ua.VariantType, name: str) -> int:  # noqa: FBT001  a row
