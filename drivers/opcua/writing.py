@@ -72,7 +72,7 @@ def encode(value: Value, kind: ua.VariantType, name: str) -> Any:
     raise ValueError(f"{name} is a {kind.name} and does not take {shown}")
 
 
-def _is_whole(value: int | float | Decimal) -> bool:
+def _is_whole(value: float | Decimal) -> bool:
     exact = Decimal(value)
     return exact.is_finite() and exact == exact.to_integral_value()
 

@@ -83,7 +83,7 @@ class CommandsSettings(DocumentedModel):
 
     enabled: bool = False
     """Whether commands are taken at all."""
-    timeout: Annotated[Duration, Field(le=3600.0)] = 10.0
+    timeout: Annotated[Duration, Field(le=3600.0)] = 30.0
     """How long a command may take, waiting for its turn included, before its sender is told that it failed."""
     per_minute: Whole = 60
     """The most commands that one device is given in a minute; more are refused."""
