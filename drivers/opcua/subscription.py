@@ -130,8 +130,7 @@ class SubscribedSession:
         finally:
             for task in waiting:
                 task.cancel()
-            if waiting:
-                await asyncio.wait(waiting)
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def write(self, group: PointGroup, point: Point, value: Value) -> Value:  # noqa: ARG002  the contract's
         """As `drivers.contract.WritableSession.write`. Returns what was read back."""
@@ -149,7 +148,7 @@ class SubscribedSession:
         waiting[:] = [task for task in waiting if not task.done()]
         if not done:
             self._check_silence(resumed_s)
-        results = [task.result() for task in done]
+        results = await asyncio.gather(*done)  # looks at the errors of all of them, and raises the first
         if None in results:
             self._requests = max(1, len(waiting))
             await asyncio.sleep(_PAUSE_S)
