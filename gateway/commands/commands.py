@@ -69,6 +69,7 @@ class Commands:
     async def _receive(
         self, connection: Connection, topics: Topics, destination: str, tasks: set[asyncio.Task[None]]
     ) -> NoReturn:
+        too_many = False
         while True:
             for message in await connection.received():
                 address = topics.address(message.topic)
@@ -78,13 +79,16 @@ class Commands:
                     continue  # how a retained message is removed
                 if len(tasks) >= MOST_AT_ONCE:
                     self._count(address, CommandOutcome.REFUSED)
-                    log.warning(
-                        "%s: more than %d commands at once, one is thrown away: %s",
-                        destination,
-                        MOST_AT_ONCE,
-                        message.topic,
-                    )
+                    if not too_many:
+                        log.warning(
+                            "%s: more than %d commands at once, those beyond are thrown away: %s …",
+                            destination,
+                            MOST_AT_ONCE,
+                            message.topic,
+                        )
+                    too_many = True
                     continue
+                too_many = False
                 command = self._answer(connection, message, address, topics=topics, destination=destination)
                 task = asyncio.create_task(command, name=f"command on {message.topic}")
                 tasks.add(task)
