@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.bench import floors, idle, rfid, scenarios
+from tests.bench import floors, idle, opcua, rfid, scenarios
 from tests.bench.processes import OTHERS_CORE
 
 T = TypeVar("T")
@@ -67,8 +67,17 @@ def _families(scale: float) -> Results:
     os.sched_setaffinity(0, {OTHERS_CORE % (os.cpu_count() or 1)})
     idle_bytes = _in_folder(idle.memory_per_100_devices)
     started = _in_folder(idle.start_up)
-    floors.on_the_gateways_core()
+    with opcua.busy_server() as url:
+        floors.on_the_gateways_core()
+        bare = opcua.by_bare_asyncua(url, run_s=10 * scale)
+        ours = opcua.by_our_driver(url, run_s=10 * scale)
     return {
+        "opcua": {
+            "values_per_s": ours.values_per_second,
+            "cpu_us_per_value": ours.cpu_us_per_value,
+            "bare_values_per_s": bare.values_per_second,
+            "bare_cpu_us_per_value": bare.cpu_us_per_value,
+        },
         "idle": {"bytes_per_100_devices": idle_bytes},
         "start": {f"{family}_{key}": value for family, found in started.items() for key, value in found.items()},
         "tags": rfid.steady(seconds=10 * scale),
@@ -147,8 +156,18 @@ def _load_rows(found: Results) -> list[Row]:
 
 
 def _family_rows(found: Results) -> list[Row]:
-    start, tags, most = found["start"], found["tags"], found["tags_most"]
+    nodes, start, tags, most = (found[key] for key in ("opcua", "start", "tags", "tags_most"))
     return [
+        (
+            "floor: bare asyncua",
+            f"{nodes['bare_cpu_us_per_value']:.1f} us/value, {nodes['bare_values_per_s']:,.0f} values/s",
+            "",
+        ),
+        (
+            "OPC UA by subscription",
+            f"{nodes['cpu_us_per_value']:.1f} us/value, {nodes['values_per_s']:,.0f} values/s",
+            f"{nodes['cpu_us_per_value'] / nodes['bare_cpu_us_per_value']:.2f} x bare asyncua",
+        ),
         (
             "tags: 1,000 reports/s",
             f"{tags['core_percent']:.1f} % of a core, {tags['cpu_us_per_report']:.0f} us/report",

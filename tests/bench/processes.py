@@ -130,6 +130,6 @@ defaults: {{period: {period}, timeout: 2s, report: every-read}}
 devices:
 {devices}"""
     )
-    command = ["-m", "gateway", "run", "-c", str(folder / "hub.yaml"), "--log-level", "warning"]
+    command = ["-m", "gateway", "run", "-c", str(folder / "hub.yaml"), "--log-level", "error"]
     with child(sys.executable, *command, core=GATEWAY_CORE) as process:
         yield Gateway(process, http_port=http_port)
