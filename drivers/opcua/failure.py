@@ -161,12 +161,12 @@ def ended(link: str, device: str, status: int) -> DeviceUnavailable:
     )
 
 
-def untrusted(link: str, fingerprint: str, file: str) -> DeviceUnavailable:
-    """The server shows a certificate that nobody has said to trust."""
+def untrusted(link: str, fingerprint: str, file: str, *, state: str) -> DeviceUnavailable:
+    """The server shows a certificate that nobody has said to trust. `state` is where the gateway keeps its own."""
     return DeviceUnavailable(
         f"cannot connect to {link}: its certificate is not trusted (SHA-256 {fingerprint}, kept as {file})",
         reason=Reason.DEVICE_ERROR,
-        hint=f"if it is the right server: hub-gateway opcua trust {link.partition(' ')[0]}",
+        hint=f"if it is the right server: hub-gateway opcua trust {link.partition(' ')[0]} --state {state}",
     )
 
 

@@ -96,7 +96,9 @@ def _check(
         raise ValueError("it shows none")
     if not folder.trusts(certificate):
         file = folder.reject(certificate, access.endpoint)
-        raise failure.untrusted(access.name, certificates.fingerprint(certificate), str(file))
+        raise failure.untrusted(
+            access.name, certificates.fingerprint(certificate), str(file), state=str(access.folder.parent)
+        )
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         raise failure.out_of_date(access.name, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     uris, uri = certificates.application_uris(certificate), description.Server.ApplicationUri

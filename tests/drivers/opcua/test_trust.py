@@ -56,7 +56,7 @@ async def test_an_unknown_server_is_refused_and_kept_until_it_is_trusted(
     server: Plant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = await refusal(server.url, tmp_path)
-    assert error.hint == f"if it is the right server: hub-gateway opcua trust {server.url}"
+    assert error.hint == f"if it is the right server: hub-gateway opcua trust {server.url} --state {tmp_path}"
     shown = (tmp_path / "plant" / "certificate.der").read_bytes()
     (rejected,) = (tmp_path / "opcua" / "rejected").iterdir()
     assert rejected.read_bytes() == shown
