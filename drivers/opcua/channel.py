@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
+from asyncua.client.ua_client import UaClientState
 from asyncua.crypto import security_policies
 
 from drivers.opcua import cancellation, failure
@@ -99,9 +100,8 @@ async def _end(task: asyncio.Task[None] | None) -> None:
 
 async def _take_leave(client: Client, timeout_s: float) -> None:
     """CloseSession, so that the server does not keep it until it times out, and CloseSecureChannel."""
-    protocol = client.uaclient.protocol
-    if protocol is None or protocol.transport is None or protocol.transport.is_closing():
-        return
+    if client.uaclient.state not in (UaClientState.CHANNEL_OPEN, UaClientState.CONNECTED):
+        return  # there is no channel to say it by: not yet, or no longer
     try:
         async with asyncio.timeout(timeout_s):
             if client.uaclient.has_session:

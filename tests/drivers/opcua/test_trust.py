@@ -15,8 +15,9 @@ from asyncua import ua
 
 from drivers import registry
 from drivers.contract import DeviceUnavailable
-from tests.drivers.opcua.listen import asking, make_driver, said
+from tests.drivers.opcua.listen import PATIENCE_S, asking, make_driver, said
 from tests.drivers.opcua.plant import APPLICATION_URI, PASSWORD, URI, Plant, make_certificate, plant
+from tests.plugins.tcp_proxy import tcp_proxy
 
 SECURE = {"policy": "Basic256Sha256", "user": "gw", "password": PASSWORD}
 POINTS = [{"name": "speed", "address": f"nsu={URI};s=Speed"}]
@@ -168,3 +169,22 @@ async def test_browse_prints_the_tree_and_points_that_the_config_takes(
     ]
     assert await command("browse", server.url, "--endpoints") == 0
     assert "Basic256Sha256 SignAndEncrypt  login: " in capsys.readouterr().out
+
+
+async def test_cancelled_before_the_channel_is_secure_it_leaves_the_server(server: Plant, tmp_path: Path) -> None:
+    await trust(server, tmp_path)
+    async with tcp_proxy(server.port) as wire:
+        driver = make_driver(f"opc.tcp://127.0.0.1:{wire.port}", tmp_path, POINTS, security=SECURE)
+
+        async def connect() -> None:
+            async with driver.connect():
+                pass
+
+        connecting = asyncio.create_task(connect())
+        async with asyncio.timeout(PATIENCE_S):
+            while wire.accepted < 2:  # noqa: ASYNC110  the wire counts and tells nobody; the first asked for the endpoints
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            await wire.idle()
