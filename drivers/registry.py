@@ -41,6 +41,8 @@ class Tool:
 
 TOOLS: tuple[Tool, ...] = (
     Tool(("probe", "modbus"), "read registers in every type and order; find units that answer", "drivers.modbus.probe"),
+    Tool(("browse",), "print the nodes of an OPC UA server, or points for the config", "drivers.opcua.browse"),
+    Tool(("opcua", "trust"), "let the gateway trust the certificate of an OPC UA server", "drivers.opcua.trust"),
 )
 
 
