@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -60,6 +62,24 @@ def size_bytes(value: Any) -> int:
     return int(_quantity(value, _SIZE_UNITS, "2GiB"))
 
 
+def _named(value: Any) -> Any:
+    if value == "":
+        raise ValueError("must be the name of a file")
+    return value
+
+
+def _readable(path: Path, info: ValidationInfo) -> Path:
+    folder: Path | None = (info.context or {}).get("folder")
+    if folder is None:
+        return path
+    path = folder / path
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    return path
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
@@ -78,6 +98,11 @@ Size = Annotated[
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$", max_length=128)]
 """A name that is safe in an MQTT topic, a metric label and a file name."""
+
+ReadableFile = Annotated[
+    Path, BeforeValidator(_named), AfterValidator(_readable), WithJsonSchema({"type": "string", "minLength": 1})
+]
+"""Relative to the folder of the config file, which the loader gives as context; not looked at without one."""
 
 
 class StrictModel(BaseModel):

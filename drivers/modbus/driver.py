@@ -11,10 +11,10 @@ from drivers.contract import Driver, PlannedRequest, Session
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, parse_endpoint
 from drivers.modbus.pacing import Pacing
 from drivers.modbus.settings import ModbusDeviceSettings
-from drivers.modbus.tls import ModbusTlsSettings
 from drivers.modbus.unit import Unit
 from drivers.model import PointGroup
 from drivers.settings import DeviceSettings
+from drivers.tls import DeviceTlsSettings
 
 
 class ModbusFamily:
@@ -113,7 +113,7 @@ def _shared_endpoint(devices: Sequence[ModbusDeviceSettings]) -> Endpoint:
     return first
 
 
-def _shared_tls(devices: Sequence[ModbusDeviceSettings]) -> ModbusTlsSettings | None:
+def _shared_tls(devices: Sequence[ModbusDeviceSettings]) -> DeviceTlsSettings | None:
     first = devices[0]
     for device in devices[1:]:
         if device.tls != first.tls:

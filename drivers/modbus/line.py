@@ -17,8 +17,8 @@ from drivers.modbus import failure
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, TcpEndpoint
 from drivers.modbus.pacing import Pacing
 from drivers.modbus.request import Request
-from drivers.modbus.tls import ModbusTlsSettings
 from drivers.modbus.wire import NotConnected, Reply, make_client
+from drivers.tls import DeviceTlsSettings
 
 
 class Asker(Protocol):
@@ -38,11 +38,11 @@ class Line:
     """An open connection, made by `open_line`. An `Asker`."""
 
     def __init__(
-        self, endpoint: Endpoint, *, tls: ModbusTlsSettings | None = None, pacing: Pacing | None = None
+        self, endpoint: Endpoint, *, tls: DeviceTlsSettings | None = None, pacing: Pacing | None = None
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
-        self._tls = tls or ModbusTlsSettings()
+        self._tls = tls or DeviceTlsSettings()
         self._pacing = pacing
         self._has_transactions = endpoint.framing.has_transactions
         self._takes_turns = pacing is not None or not self._has_transactions
@@ -251,7 +251,7 @@ async def open_line(
     endpoint: Endpoint,
     *,
     timeout_s: float,
-    tls: ModbusTlsSettings | None = None,
+    tls: DeviceTlsSettings | None = None,
     pacing: Pacing | None = None,
     reconnects: bool = False,
 ) -> AsyncIterator[Asker]:

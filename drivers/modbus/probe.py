@@ -19,8 +19,8 @@ from drivers.modbus.line import Asker, open_line
 from drivers.modbus.point import ADDRESSES, MAX_BITS, MAX_REGISTERS, Range, Table
 from drivers.modbus.probe_table import Sweep, lines
 from drivers.modbus.request import ReadRequest
-from drivers.modbus.tls import ModbusTlsSettings
 from drivers.settings import duration_s
+from drivers.tls import DeviceTlsSettings
 
 _OK, _UNAVAILABLE = 0, 69
 _INTERRUPTED = 130
@@ -67,7 +67,7 @@ def run(options: Namespace) -> int:
 
 class _Probe:
     def __init__(
-        self, endpoint: Endpoint, tls: ModbusTlsSettings | None, span: Range, dialect: Dialect, timeout_s: float
+        self, endpoint: Endpoint, tls: DeviceTlsSettings | None, span: Range, dialect: Dialect, timeout_s: float
     ) -> None:
         self._endpoint, self._tls, self._span = endpoint, tls, span
         self._dialect, self._timeout_s = dialect, timeout_s
@@ -154,7 +154,7 @@ class _Probe:
         return await line.ask(ReadRequest(span, unit=unit, dialect=self._dialect), timeout_s=self._timeout_s)
 
 
-def _endpoint(options: Namespace) -> tuple[Endpoint, ModbusTlsSettings | None]:
+def _endpoint(options: Namespace) -> tuple[Endpoint, DeviceTlsSettings | None]:
     """Raises ValueError for options that do not go together."""
     endpoint = parse_endpoint(options.url)
     units, (first, last) = options.scan or (_unit_of(options),) * 2, options.range
@@ -170,11 +170,11 @@ def _unit_of(options: Namespace) -> int:
     return 1 if options.unit is None else int(options.unit)
 
 
-def _tls(options: Namespace, endpoint: Endpoint) -> ModbusTlsSettings | None:
+def _tls(options: Namespace, endpoint: Endpoint) -> DeviceTlsSettings | None:
     given = {name: getattr(options, name) for name in ("ca", "certificate", "key", "server_name")}
     if isinstance(endpoint, TcpEndpoint) and endpoint.encrypted:
         try:
-            return ModbusTlsSettings.model_validate({**given, "verify": not options.no_verify})
+            return DeviceTlsSettings.model_validate({**given, "verify": not options.no_verify})
         except ValidationError as error:
             raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     if any(given.values()) or options.no_verify:

@@ -29,8 +29,8 @@ from drivers.modbus.point import (
     parse_type,
 )
 from drivers.modbus.reach import unreadable, unwritable
-from drivers.modbus.tls import ModbusTlsSettings
 from drivers.settings import DeviceSettings, Duration, PointSettings, StrictModel
+from drivers.tls import DeviceTlsSettings
 
 _LARGEST_FACTOR = 1e30
 _ORDERS = {order.value: order for order in Order} | LONG_ORDERS
@@ -162,7 +162,7 @@ class ModbusDeviceSettings(DeviceSettings):
             "ascii:///dev/ttyUSB0?baudrate=9600&bytesize=7",
         ]
     )
-    tls: ModbusTlsSettings | None = Field(default=None, description="whom to trust, and who we are, on a tls:// link")
+    tls: DeviceTlsSettings | None = Field(default=None, description="whom to trust, and who we are, on a tls:// link")
     unit: int = Field(
         default=1, ge=0, le=255, description="0 to 255; 1 to 247 wherever a serial line is behind the link"
     )
@@ -214,7 +214,7 @@ class ModbusDeviceSettings(DeviceSettings):
 
     @field_validator("tls")
     @classmethod
-    def _tls_suits_link(cls, tls: ModbusTlsSettings | None, info: ValidationInfo) -> ModbusTlsSettings | None:
+    def _tls_suits_link(cls, tls: DeviceTlsSettings | None, info: ValidationInfo) -> DeviceTlsSettings | None:
         if tls is not None and "url" in info.data:
             endpoint = parse_endpoint(info.data["url"])
             if not (isinstance(endpoint, TcpEndpoint) and endpoint.encrypted):

@@ -14,8 +14,8 @@ from drivers.pattern import compile_pattern
 from drivers.rfid.clock import ClockChoice
 from drivers.rfid.deduplicate import ReportTags
 from drivers.rfid.endpoint import LlrpEndpoint, parse_url
-from drivers.rfid.tls import TlsSettings
 from drivers.settings import DeviceSettings, Duration, PointSettings, duration_s
+from drivers.tls import DeviceTlsSettings
 
 POINT_NAMES = ("epc", "uri", "antenna", "rssi", "seen_count", "first_seen", "last_seen")
 PATTERN_GROUPS = ("epc", "antenna", "rssi", "seen_count")
@@ -97,7 +97,7 @@ class RfidDeviceSettings(DeviceSettings):
     filter: Prefixes = Field(
         default=(), description="only tags whose EPC begins with one of these hexadecimal digits", examples=[["31"]]
     )
-    tls: TlsSettings | None = Field(default=None, description="for llrps://")
+    tls: DeviceTlsSettings | None = Field(default=None, description="for llrps://")
     version: Version = Field(default="1.0.1", description="of LLRP; every reader speaks 1.0.1")
     antennas: tuple[Antenna, ...] = Field(default=(), description="numbers from 1; all of the reader when absent")
     power: float | None = Field(

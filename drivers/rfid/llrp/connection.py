@@ -16,7 +16,7 @@ from drivers.rfid.llrp.framing import Framer, Message, MessageType, NotLlrp, fra
 from drivers.rfid.llrp.parameters import Malformed
 from drivers.rfid.llrp.requests import Request
 from drivers.rfid.llrp.status import parse_status
-from drivers.rfid.tls import TlsSettings
+from drivers.tls import DeviceTlsSettings
 
 _log = logging.getLogger(__name__)
 
@@ -149,14 +149,14 @@ class Connection:
 
 @asynccontextmanager
 async def open_connection(
-    endpoint: LlrpEndpoint, *, tls: TlsSettings | None, timeout_s: float
+    endpoint: LlrpEndpoint, *, tls: DeviceTlsSettings | None, timeout_s: float
 ) -> AsyncIterator[Connection]:
     """Connects, within `timeout_s`; leaving the context closes it at once. Raises `DeviceUnavailable`."""
     context = server_name = None
     if endpoint.uses_tls:
-        settings = tls or TlsSettings()
+        settings = tls or DeviceTlsSettings()
         try:
-            context = settings.context()
+            context = await asyncio.to_thread(settings.context)  # reads files
         except OSError as error:
             raise failure.unusable_tls_files(endpoint, error) from error
         server_name = settings.server_name or endpoint.host

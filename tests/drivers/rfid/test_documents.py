@@ -8,8 +8,8 @@ import pytest
 
 from drivers.rfid.portal import POINTS
 from drivers.rfid.settings import RfidDeviceSettings
-from drivers.rfid.tls import TlsSettings
 from drivers.settings import DeviceSettings
+from drivers.tls import DeviceTlsSettings
 from gateway.config import load
 from tests.plugins.documents import REPOSITORY, Document, code
 
@@ -18,7 +18,7 @@ PAGE = Document(REPOSITORY / "docs" / "rfid.md")
 
 def test_every_key_is_explained() -> None:
     own = RfidDeviceSettings.model_fields.keys() - DeviceSettings.model_fields.keys() - {"tls"} | {"timeout"}
-    known = own | {f"tls.{key}" for key in TlsSettings.model_fields}
+    known = own | {f"tls.{key}" for key in DeviceTlsSettings.model_fields}
     assert {code(row[0])[0] for row in PAGE.table("Keys")} == known
 
 

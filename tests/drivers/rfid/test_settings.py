@@ -72,7 +72,7 @@ def test_a_url_is_taken_apart(url: str, endpoint: LlrpEndpoint, link: str) -> No
         ({"version": "2.0"}, "Input should be '1.0.1' or '1.1'"),
         ({"tls": {}}, "tls has no effect on this url; it needs llrps://"),
         ({"url": "llrps://r", "tls": {"key": "a.pem"}}, "a key has no effect without a certificate"),
-        ({"url": "llrps://r", "tls": {"ca": "a.pem", "verify": False}}, "have no effect with verify: false"),
+        ({"url": "llrps://r", "tls": {"ca": "a.pem", "verify": False}}, "ca has no effect with verify: false"),
         ({"points": [{"name": "epc"}]}, "the points of an rfid device are fixed"),
         ({"pattern": "(?P<epc>.*)"}, "pattern has no effect with protocol: llrp"),
         ({**LINES, "pattern": "(?P<epc>"}, "not a regular expression"),

@@ -1,48 +1,27 @@
-"""Modbus in TLS ("MODBUS/TCP Security" V21): who the server must be, and who we are."""
+"""Who the other end of an encrypted link must be, and who we are: the `tls:` of every family that can encrypt."""
 
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from drivers.settings import StrictModel
-
-
-def _named(value: Any) -> Any:
-    if value == "":
-        raise ValueError("must be the name of a file")
-    return value
+from drivers.settings import ReadableFile, StrictModel
 
 
-def _readable(path: Path, info: ValidationInfo) -> Path:
-    """Relative to the folder of the config file, which the loader gives as context; not looked at without one."""
-    folder: Path | None = (info.context or {}).get("folder")
-    if folder is None:
-        return path
-    path = folder / path
-    try:
-        path.open("rb").close()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return path
+class DeviceTlsSettings(StrictModel):
+    """Files in PEM format. "MODBUS/TCP Security" V21 asks both ends for a certificate, LLRP leaves it to the reader."""
 
-
-File = Annotated[
-    Path, BeforeValidator(_named), AfterValidator(_readable), WithJsonSchema({"type": "string", "minLength": 1})
-]
-
-
-class ModbusTlsSettings(StrictModel):
-    """Files in PEM format for `tls://`. The standard asks both ends for a certificate."""
-
-    ca: File | None = Field(
-        default=None, description="certificates that the device's own is checked against; the system's when absent"
+    ca: ReadableFile | None = Field(
+        default=None,
+        description="certificates that the device's own is checked against (a self-signed one is its own authority); "
+        "the system's when absent",
     )
-    certificate: File | None = Field(default=None, description="the gateway's own certificate, with its chain")
-    key: File | None = Field(
+    certificate: ReadableFile | None = Field(
+        default=None, description="the gateway's own certificate, with its chain, where the device asks for one"
+    )
+    key: ReadableFile | None = Field(
         default=None, description="the private key of certificate; absent when it stands in the same file"
     )
     server_name: str | None = Field(
@@ -54,6 +33,7 @@ class ModbusTlsSettings(StrictModel):
 
     @model_validator(mode="after")
     def _keys_have_an_effect(self) -> Self:
+        """The name has one with `verify: false` too: it is told to the device, which may have several certificates."""
         if self.key is not None and self.certificate is None:
             raise ValueError("a key has no effect without a certificate; add certificate:")
         if not self.verify and self.ca is not None:
