@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import ssl
-import termios
 
+from drivers import os_errors
 from drivers.contract import BadResponse, DeviceUnavailable, DriverError
 from drivers.modbus.endpoint import Endpoint, Framing, SerialEndpoint, TcpEndpoint
 from drivers.model import Reason
@@ -36,28 +34,7 @@ _WRITE_EXCEPTIONS = {
 }
 """Where an exception means something else to a write."""
 
-_VERIFICATION_HINTS = {
-    9: "set the clock of this machine; the certificate is not valid yet",
-    10: "renew the device's certificate, or set the clock of this machine",
-    18: "tls.ca must hold the certificate of whoever issued the device's own",
-    19: "tls.ca must hold the certificate of whoever issued the device's own",
-    20: "tls.ca must hold the certificate of whoever issued the device's own",
-    62: "the certificate is for another name; write that into the url, or as tls.server_name",
-    64: "the certificate is for another address; write a name that it carries as tls.server_name",
-}
-"""By the codes of OpenSSL's X509_STORE_CTX_get_error(3)."""
-
-_CONNECT_HINTS = {
-    errno.ECONNREFUSED: "check that its Modbus server is enabled, and the port",
-    errno.EHOSTUNREACH: "check cable, power and address",
-    errno.ENETUNREACH: "check the gateway's own network settings",
-    errno.ENOENT: "check that the adapter is plugged in; names under /dev/serial/by-id/ survive replugging",
-    errno.EACCES: "add the user that runs the gateway to the group that owns the port (usually dialout)",
-    errno.EPERM: "add the user that runs the gateway to the group that owns the port (usually dialout)",
-    errno.EAGAIN: "another program has the port open; stop it",
-    errno.EBUSY: "another program has the port open; stop it",
-    errno.ENOTTY: "it is not a serial port",
-}
+_HINTS = {errno.ECONNREFUSED: "check that its Modbus server is enabled, and the port"}
 
 
 class NoAnswer(BadResponse):
@@ -97,24 +74,16 @@ def in_doubt(error: DriverError) -> DriverError | None:
     return kind(f"{error.message}; it may have been written all the same", reason=error.reason, hint=error.hint)
 
 
-def cannot_connect(endpoint: Endpoint, error: OSError | ValueError | termios.error) -> Unreachable:
+def cannot_connect(endpoint: Endpoint, error: os_errors.Failed) -> Unreachable:
     """The connection could not be made."""
     what = f"cannot connect to {endpoint.link}"
-    if isinstance(error, socket.gaierror) and isinstance(endpoint, TcpEndpoint):
-        return Unreachable(
-            f"{what}: the host name {endpoint.host} does not resolve ({error.strerror})",
-            reason=Reason.COMM_FAILURE,
-            hint="check the spelling and the name server, or write the IP address",
-        )
-    number = _error_number(error)
-    if isinstance(error, ssl.SSLError) or (
-        _is_encrypted(endpoint) and isinstance(error, ConnectionError) and not number
-    ):
-        return _no_handshake(what, error)
     if isinstance(endpoint, SerialEndpoint):
-        what = f"cannot open {endpoint.path} ({endpoint.line})"
-    text = _os_text(number) or str(error)
-    return Unreachable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=_CONNECT_HINTS.get(number or 0, ""))
+        what, words = f"cannot open {endpoint.path} ({endpoint.line})", os_errors.of_port(error)
+    elif endpoint.encrypted and (isinstance(error, ssl.SSLError) or _hung_up(error)):
+        words = _no_handshake(error)
+    else:
+        words = os_errors.of_network(error, endpoint.host, _HINTS)
+    return Unreachable(f"{what}: {words.text}", reason=Reason.COMM_FAILURE, hint=words.hint)
 
 
 def no_connection(endpoint: Endpoint, timeout_s: float) -> Unreachable:
@@ -135,7 +104,7 @@ def lost(attempt: str, endpoint: Endpoint, why: Exception | None = None, *, aske
         text = "the other end closed the connection"
         hint = "it may have restarted, or allow fewer connections than it has"
         if isinstance(why, ssl.SSLError):
-            text += f" ({_tls_reason(why)})"
+            text += f" ({os_errors.text(why)})"
         if _is_encrypted(endpoint):
             hint = "if it does so each time, it does not accept tls.certificate"
     kind = DeviceUnavailable if asked else Unreachable
@@ -146,7 +115,7 @@ def tls_files(endpoint: Endpoint, files: str, error: OSError) -> Unreachable:
     """The files of `tls:` cannot be used."""
     return Unreachable(
         f"cannot connect to {endpoint.link}: cannot use {files or 'the authorities of this system'}: "
-        f"{_tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror or error}",
+        f"{os_errors.text(error)}",
         reason=Reason.COMM_FAILURE,
         hint="each must be readable PEM, the key without a password and belonging to the certificate",
     )
@@ -210,29 +179,17 @@ def _is_encrypted(endpoint: Endpoint) -> bool:
     return isinstance(endpoint, TcpEndpoint) and endpoint.encrypted
 
 
-def _no_handshake(what: str, error: OSError) -> Unreachable:
+def _hung_up(error: os_errors.Failed) -> bool:
+    """In the handshake; asyncio has no number for that."""
+    return isinstance(error, ConnectionError) and error.errno is None
+
+
+def _no_handshake(error: os_errors.Failed) -> os_errors.Words:
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"its certificate is not trusted: {error.verify_message}"
-        hint = _VERIFICATION_HINTS.get(error.verify_code, "check tls.ca, and tls.server_name")
-    else:
-        reason = _tls_reason(error) if isinstance(error, ssl.SSLError) else "the other end hung up"
-        text = f"the TLS handshake failed: {reason}"
-        hint = "check that the port speaks TLS, and that the device accepts tls.certificate"
-    return Unreachable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
-
-
-def _error_number(error: BaseException) -> int | None:
-    """The system's number for the error; pyserial keeps that of a `termios.error` only as what it was raised from."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    cause = error if isinstance(error, termios.error) else error.__context__
-    return cause.args[0] if isinstance(cause, termios.error) else None
-
-
-def _os_text(number: int | None) -> str:
-    """The system's words for an error number, without the wrapping that libraries add."""
-    return "" if number is None or number not in errno.errorcode else os.strerror(number)
+        return os_errors.Words(text, os_errors.certificate_hint(error))
+    reason = os_errors.text(error) if isinstance(error, ssl.SSLError) else "the other end hung up"
+    return os_errors.Words(
+        f"the TLS handshake failed: {reason}",
+        "check that the port speaks TLS, and that the device accepts tls.certificate",
+    )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
 import ssl
 
+from drivers import os_errors
 from drivers.contract import DeviceUnavailable
 from drivers.model import Reason
 from drivers.rfid.endpoint import LlrpEndpoint
@@ -14,8 +13,6 @@ from drivers.rfid.llrp.status import Status
 
 _HINTS = {
     errno.ECONNREFUSED: "check that LLRP is switched on in the reader, and the port; it takes a while to start",
-    errno.EHOSTUNREACH: "check cable, power and address",
-    errno.ENETUNREACH: "check the gateway's own network settings",
     errno.ECONNRESET: "the reader may be restarting, or take no connection while another client has it",
 }
 _NOT_ALONE = (
@@ -26,17 +23,14 @@ _NOT_ALONE = (
 
 def cannot_connect(endpoint: LlrpEndpoint, error: OSError) -> DeviceUnavailable:
     """The connection could not be made; certificates are a part of that."""
-    text, hint = _os_text(error), ""
-    if isinstance(error, socket.gaierror):
-        text = f"the host name {endpoint.host} does not resolve ({error.strerror})"
-        hint = "check the spelling and the name server, or write the IP address"
-    elif isinstance(error, ssl.SSLCertVerificationError):
+    if isinstance(error, ssl.SSLCertVerificationError):
         text = f"the reader's certificate is not accepted ({error.verify_message})"
-        hint = "tls.ca names who may sign it, or itself; tls.server_name the name in it"
+        hint = os_errors.certificate_hint(error)
     elif isinstance(error, ssl.SSLError):
-        text, hint = f"TLS: {error.reason or error}", "check that the port is the one with TLS, and the files of tls:"
+        text = f"the TLS handshake failed: {os_errors.text(error)}"
+        hint = "check that the port is the one with TLS, and the files of tls:"
     else:
-        hint = _HINTS.get(error.errno or 0, "")
+        text, hint = os_errors.of_network(error, endpoint.host, _HINTS)
     return DeviceUnavailable(
         f"cannot connect to {endpoint.link}: {text}",
         reason=Reason.COMM_FAILURE,
@@ -56,7 +50,7 @@ def no_connection(endpoint: LlrpEndpoint, timeout_s: float) -> DeviceUnavailable
 def unusable_tls_files(endpoint: LlrpEndpoint, error: OSError) -> DeviceUnavailable:
     """The files of `tls:` cannot be used."""
     return DeviceUnavailable(
-        f"cannot connect to {endpoint.link}: the files of tls: cannot be used ({error.strerror or error})",
+        f"cannot connect to {endpoint.link}: the files of tls: cannot be used ({os_errors.text(error)})",
         reason=Reason.COMM_FAILURE,
         hint="ca, certificate and key are PEM files, and the key belongs to the certificate",
     )
@@ -83,7 +77,7 @@ def taken(link: str, status: int) -> DeviceUnavailable:
 
 def lost(link: str, error: OSError | None = None) -> DeviceUnavailable:
     """The connection went away."""
-    why = "" if error is None else f" ({_os_text(error)})"
+    why = "" if error is None else f" ({os_errors.text(error)})"
     return DeviceUnavailable(
         f"{link} closed the connection{why}",
         reason=Reason.COMM_FAILURE,
@@ -182,8 +176,3 @@ def inventory_ended(link: str, *, was_preempted: bool) -> DeviceUnavailable:
         reason=Reason.DEVICE_ERROR,
         hint="find out who else controls the reader; its own web page is one",
     )
-
-
-def _os_text(error: OSError) -> str:
-    """The system's words for it, without the wrapping that libraries add."""
-    return os.strerror(error.errno) if error.errno is not None and error.errno in errno.errorcode else str(error)

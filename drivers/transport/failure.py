@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import errno
-import os
-import socket
-import termios
 
+from drivers import os_errors
 from drivers.contract import DeviceUnavailable
 from drivers.model import Reason
 from drivers.transport.endpoint import Endpoint, Rfc2217Endpoint, SerialEndpoint
 
-_BUSY = "another program has the port open; stop it"
-_GROUP = "add the user that runs the gateway to the group that owns the port (usually dialout)"
-_HINTS = {
-    errno.ECONNREFUSED: "check that its network interface is enabled, and the port",
-    errno.EHOSTUNREACH: "check cable, power and address",
-    errno.ENETUNREACH: "check the gateway's own network settings",
-    errno.ENOENT: "check that the adapter is plugged in; names under /dev/serial/by-id/ survive replugging",
-    errno.ENODEV: "check that the adapter is plugged in; names under /dev/serial/by-id/ survive replugging",
-    errno.ENXIO: "check that the adapter is plugged in; names under /dev/serial/by-id/ survive replugging",
-    errno.EACCES: _GROUP,
-    errno.EPERM: _GROUP,
-    errno.EAGAIN: _BUSY,
-    errno.EBUSY: _BUSY,
-    errno.ENOTTY: "it is not a serial port",
-    errno.EINVAL: "the port cannot do these line settings",
-    errno.EIO: "the port exists but does not work; check the adapter",
-}
+_HINTS = {errno.ECONNREFUSED: "check that its network interface is enabled, and the port"}
 
 
-def cannot_open(endpoint: Endpoint, error: OSError | ValueError | termios.error) -> DeviceUnavailable:
+def cannot_open(endpoint: Endpoint, error: os_errors.Failed) -> DeviceUnavailable:
     """The stream could not be opened."""
-    number = _error_number(error)
-    text = _os_text(number) or str(error)
-    hint = _HINTS.get(number or 0, "")
     if isinstance(endpoint, SerialEndpoint):
-        what = f"cannot open {endpoint.path} ({endpoint.line})"
+        what, words = f"cannot open {endpoint.path} ({endpoint.line})", os_errors.of_port(error)
     else:
-        what = f"cannot connect to {endpoint.link}"
-        if isinstance(error, socket.gaierror):
-            text = f"the host name {endpoint.host} does not resolve ({error.strerror})"
-            hint = "check the spelling and the name server, or write the IP address"
-    return DeviceUnavailable(f"{what}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
+        what, words = f"cannot connect to {endpoint.link}", os_errors.of_network(error, endpoint.host, _HINTS)
+    return DeviceUnavailable(f"{what}: {words.text}", reason=Reason.COMM_FAILURE, hint=words.hint)
 
 
 def no_connection(endpoint: Endpoint, timeout_s: float) -> DeviceUnavailable:
@@ -83,23 +59,10 @@ def no_settings(endpoint: Rfc2217Endpoint, waiting_for: str, timeout_s: float) -
 
 def lost(endpoint: Endpoint, error: OSError | None = None) -> DeviceUnavailable:
     """The stream ended."""
-    why = f" ({_os_text(error.errno) or error})" if error is not None else ""
+    why = f" ({os_errors.text(error)})" if error is not None else ""
     if isinstance(endpoint, SerialEndpoint):
         text, hint = f"the serial port is gone{why}", "check that the adapter is still plugged in"
     else:
         text = f"the other end closed the connection{why}"
         hint = "it may have restarted, or allow fewer connections than it has"
     return DeviceUnavailable(f"{endpoint.link}: {text}", reason=Reason.COMM_FAILURE, hint=hint)
-
-
-def _error_number(error: BaseException) -> int | None:
-    """The system's number for the error; pyserial keeps that of a `termios.error` only as what it was raised from."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    cause = error if isinstance(error, termios.error) else error.__context__
-    return cause.args[0] if isinstance(cause, termios.error) else None
-
-
-def _os_text(number: int | None) -> str:
-    """The system's words for an error number, without the wrapping that libraries add."""
-    return "" if number is None or number not in errno.errorcode else os.strerror(number)
