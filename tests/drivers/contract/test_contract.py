@@ -6,11 +6,10 @@ A family of another package is tested by the same suite: write a `Rig` for it an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from drivers.contract import BadResponse, DeviceUnavailable, Driver, Session, St
 from drivers.model import Level, Reading, Reason, Value
 from tests.drivers.contract.rig import Counterpart, Rig
 from tests.drivers.contract.rigs import RIGS
+from tests.plugins.cancellation import Moment, cancelled_at
 from tests.plugins.tcp_proxy import TcpProxy, tcp_proxy
 
 PATIENCE_S = 10.0
@@ -186,8 +186,8 @@ async def test_after_a_restart_of_the_device_the_same_driver_reads_again(bench: 
         await listener.until(await bench.device.show())
 
 
-@pytest.mark.parametrize("moment", ["while it waits", "when it is answered"])
-async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench, moment: str) -> None:
+@pytest.mark.parametrize("moment", Moment)
+async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench, moment: Moment) -> None:
     expected = await bench.device.show()
 
     async def read_once() -> None:
@@ -200,7 +200,7 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench, mom
     while was_cancelled:
         awaits += 1
         assert awaits < 1000, "it never comes to an end"
-        was_cancelled = await _cancelled_at(awaits, read_once(), when_answered=moment == "when it is answered")
+        was_cancelled = await cancelled_at(awaits, read_once(), moment)
         async with asyncio.timeout(PATIENCE_S):
             await bench.wire.idle()
         if (
@@ -211,58 +211,3 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(bench: Bench, mom
     assert awaits > 2
     async with bench.listening() as listener:
         await listener.until(expected if bench.wire.accepted == 1 else await bench.device.show())
-
-
-async def _cancelled_at(number: int, coroutine: Any, *, when_answered: bool) -> bool:
-    """Run it in a task that is cancelled at its await of this number, or just when that has its result.
-
-    Whether it came to that.
-    A task that goes on although it was cancelled would keep the whole gateway from stopping.
-    """
-    counting = _CancelledAt(number, coroutine, when_answered=when_answered)
-
-    async def counted() -> None:
-        await counting
-
-    task = asyncio.create_task(counted())
-    with suppress(asyncio.CancelledError):
-        await task
-    assert task.cancelled() == counting.came_to_it, f"the cancellation at await {number} was swallowed"
-    return counting.came_to_it
-
-
-class _CancelledAt:
-    """Awaits a coroutine; its task is cancelled when it suspends for the n-th time."""
-
-    def __init__(self, number: int, coroutine: Awaitable[None], *, when_answered: bool) -> None:
-        self._number = number
-        self._when_answered = when_answered
-        self._inner = coroutine.__await__()
-        self.came_to_it = False
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        suspended = 0
-        send: Any = self._inner.send
-        given: Any = None
-        while True:
-            try:
-                waiting_for = send(given)
-            except StopIteration:
-                return
-            suspended += 1
-            if suspended == self._number:
-                self.came_to_it = True
-                self._cancel(waiting_for)
-            try:
-                given = yield waiting_for
-                send = self._inner.send
-            except BaseException as error:  # noqa: BLE001  whatever is thrown in here is for the coroutine inside
-                given, send = error, self._inner.throw
-
-    def _cancel(self, waiting_for: object) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if self._when_answered and isinstance(waiting_for, asyncio.Future):
-            waiting_for.add_done_callback(lambda _: task.cancel())
-        else:
-            asyncio.get_running_loop().call_soon(task.cancel)

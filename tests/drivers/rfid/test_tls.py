@@ -13,7 +13,7 @@ import pytest
 from drivers.contract import DeviceUnavailable
 from tests.drivers.rfid.listener import driver, listening
 from tests.drivers.rfid.scripted_reader import SSCC, ScriptedReader, report, tag
-from tests.drivers.transport.cancelled import cancelled_at_every_await
+from tests.plugins.cancellation import cancelled_at_every_await
 
 
 def _openssl(*arguments: str, folder: Path) -> None:

@@ -12,7 +12,7 @@ from drivers.contract import BadResponse, DeviceUnavailable, StreamSession
 from drivers.model import Reading, Reason
 from tests.drivers.scale.conftest import NOW_NS, WRITABLE, Make, asked, listening, quality, shown, until, write
 from tests.drivers.scale.instruments import MtSicsScale, Scripted, on_tcp
-from tests.drivers.transport.cancelled import cancelled_at_every_await
+from tests.plugins.cancellation import cancelled_at_every_await
 
 
 async def test_a_settled_weight_is_read_with_all_its_digits(linked: Any, make_driver: Make) -> None:

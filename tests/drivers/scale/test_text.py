@@ -13,7 +13,7 @@ from drivers.model import Reason
 from drivers.scale import channel
 from tests.drivers.scale.conftest import Make, asked, listening, quality, shown
 from tests.drivers.scale.instruments import Scripted, on_tcp
-from tests.drivers.transport.cancelled import cancelled_at_every_await
+from tests.plugins.cancellation import cancelled_at_every_await
 
 ANY_WEIGHT = r"\s*(?P<weight>-?[\d.]+) (?P<unit>kg)"
 

@@ -20,7 +20,7 @@ from drivers.scale.indication import GARBLED, WITH_WEIGHT, Indication, Status
 from drivers.scale.toledo import Checksum, ToledoFramer
 from tests.drivers.scale.conftest import WRITABLE, Make, listening, quality, shown, write
 from tests.drivers.scale.instruments import ToledoTerminal, on_tcp
-from tests.drivers.transport.cancelled import cancelled_at_every_await
+from tests.plugins.cancellation import cancelled_at_every_await
 
 GROSS = bytes.fromhex("02 2C 30 20 30 30 31 32 33 34 30 30 30 30 30 30 0D 2B")
 NET_MOVING = bytes.fromhex("02 3B 39 20 30 30 31 32 37 35 30 30 30 32 35 30 0D 07")

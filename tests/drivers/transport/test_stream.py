@@ -12,8 +12,8 @@ import pytest
 
 from drivers.contract import DeviceUnavailable
 from drivers.transport import ByteStream, open_stream, parse_url
-from tests.drivers.transport.cancelled import cancelled_at_every_await
 from tests.drivers.transport.conftest import Peer, PortServer, Terminal
+from tests.plugins.cancellation import cancelled_at_every_await
 
 
 @dataclass(frozen=True, slots=True)
