@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.plugins.node_packages import installed
 
 FOLDER = Path(__file__).parent / "node"
 POINTS: list[dict[str, Any]] = [
@@ -37,15 +38,7 @@ WRITTEN = {"ready": True, "speed": 1.42, "count": 123456789, "reset": True}
 
 @pytest.fixture(scope="module")
 def node_modules() -> None:
-    """What `package-lock.json` names, installed when it has changed."""
-    stamp = FOLDER / "node_modules" / ".package-lock.json"
-    if stamp.exists() and stamp.stat().st_mtime >= (FOLDER / "package-lock.json").stat().st_mtime:
-        return
-    if shutil.which("npm") is None:
-        pytest.fail("npm is missing: apt-get install nodejs npm", pytrace=False)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=FOLDER, check=True, capture_output=True)
-    stamp.touch()
+    installed(FOLDER)
 
 
 @pytest.fixture

@@ -15,17 +15,6 @@ from tests.drivers.opcua.plant import free_port
 HERE = Path(__file__).parent / "node"
 
 
-def install() -> None:
-    """What the lock file names, once; scripts of packages are not run."""
-    stamp = HERE / "node_modules" / ".installed"
-    if stamp.exists() and stamp.stat().st_mtime >= (HERE / "package-lock.json").stat().st_mtime:
-        return
-    subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True
-    )
-    stamp.touch()
-
-
 class NodePlant:
     """The process."""
 

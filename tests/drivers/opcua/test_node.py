@@ -11,7 +11,8 @@ import pytest
 from drivers.contract import DeviceUnavailable, WritableSession
 from drivers.opcua.endpoint import parse_endpoint
 from tests.drivers.opcua.listen import PATIENCE_S, asking, listening, make_driver, said
-from tests.drivers.opcua.node_plant import NodePlant, install, node_plant
+from tests.drivers.opcua.node_plant import HERE, NodePlant, node_plant
+from tests.plugins.node_packages import installed
 
 URI = "nsu=urn:hub:conveyor"
 SECURE = {"policy": "Basic256Sha256", "mode": "SignAndEncrypt", "user": "gw", "password": "hunter2"}
@@ -27,7 +28,7 @@ POINTS = [
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the server keeps its key; making one takes it seconds."""
-    install()
+    installed(HERE)
     return tmp_path_factory.mktemp("node")
 
 

@@ -8,9 +8,8 @@ import os
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-import pytest
-
 from simulators.opcua import OpcuaEndpoint
+from tests.plugins.node_packages import installed
 from tests.simulators.opcua.conftest import DEADLINE_S, StillSorter
 
 CLIENT = Path(__file__).parent / "client.mjs"
@@ -18,21 +17,14 @@ MODULES = Path(__file__).parents[2] / "drivers" / "opcua" / "node"
 """The modules that the driver is tried with."""
 
 
-@pytest.fixture
-def node_modules() -> Path:
-    """Where node-opcua is. The tests of the driver, which come before these, install it; nobody else touches it."""
-    if not (MODULES / "node_modules" / ".package-lock.json").exists():
-        pytest.skip("node-opcua is not installed: run tests/drivers/opcua first")
-    return MODULES
-
-
 async def test_node_opcua_reads_follows_and_writes(
-    node_modules: Path, endpoint: OpcuaEndpoint, sorter: StillSorter, tmp_path: Path
+    endpoint: OpcuaEndpoint, sorter: StillSorter, tmp_path: Path
 ) -> None:
+    modules = await asyncio.to_thread(installed, MODULES)
     process = await asyncio.create_subprocess_exec(
         "node",
         str(CLIENT),
-        str(node_modules),
+        str(modules),
         endpoint.url,
         stdout=PIPE,
         stderr=PIPE,
