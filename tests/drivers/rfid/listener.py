@@ -49,13 +49,20 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(reader: ScriptedReader, made: Driver | None = None, **keys: Any) -> AsyncIterator[Listener]:
-    """Connected to a reader that listens, with a new driver unless one is given."""
-    async with asyncio.timeout(PATIENCE_S), (made or driver(reader.url, **keys)).connect() as session:
+async def reading(made: Driver) -> AsyncIterator[AsyncGenerator[Reading, None]]:
+    """The readings of a session, which ends with the context."""
+    async with asyncio.timeout(PATIENCE_S), made.connect() as session:
         assert isinstance(session, StreamSession)
         readings = session.readings()
         assert isinstance(readings, AsyncGenerator)
         try:
-            yield Listener(reader.joined.get_nowait(), readings)
+            yield readings
         finally:
             await readings.aclose()
+
+
+@asynccontextmanager
+async def listening(reader: ScriptedReader, made: Driver | None = None, **keys: Any) -> AsyncIterator[Listener]:
+    """Connected to a reader that listens, with a new driver unless one is given."""
+    async with reading(made or driver(reader.url, **keys)) as readings:
+        yield Listener(reader.joined.get_nowait(), readings)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.contract import DeviceUnavailable
+from drivers.contract import DeviceUnavailable, Driver
 from drivers.rfid.lines import _sighting
-from tests.drivers.rfid.listener import PATIENCE_S, carried, driver
+from tests.drivers.rfid.listener import PATIENCE_S, carried, driver, reading
 
 EPC = "3114257BF4499602D2000000"
 RAW = "E2005037590701270270EDAF"
@@ -87,19 +87,12 @@ async def wire(request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
         yield made
 
 
-@asynccontextmanager
-async def _readings(wire: Wire, **keys: Any) -> AsyncIterator[Any]:
-    made = driver(wire.url, protocol="pattern", **keys)
-    async with asyncio.timeout(PATIENCE_S), made.connect() as session:
-        readings = session.readings()
-        try:
-            yield readings
-        finally:
-            await readings.aclose()
+def _driver(wire: Wire, **keys: Any) -> Driver:
+    return driver(wire.url, protocol="pattern", **keys)
 
 
 async def test_a_line_with_an_epc_is_a_reading(wire: Wire) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await wire.say(f"{EPC.lower()}\r\n".encode())
         found = carried(await anext(readings))
     assert (found["epc"], found["uri"]) == (EPC, "urn:epc:id:sscc:0614141.1234567890")
@@ -108,20 +101,20 @@ async def test_a_line_with_an_epc_is_a_reading(wire: Wire) -> None:
 
 
 async def test_a_pattern_takes_what_the_line_carries(wire: Wire) -> None:
-    async with _readings(wire, pattern=FULL) as readings:
+    async with reading(_driver(wire, pattern=FULL)) as readings:
         await wire.say(b"ANT2 3114 257B F449 9602 D200 0000 -53.5dBm x7\n")
         found = carried(await anext(readings))
     assert (found["epc"], found["antenna"], found["rssi"], found["seen_count"]) == (EPC, 2, -53.5, 7)
 
 
 async def test_a_tag_that_stays_is_one_reading(wire: Wire) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await wire.say(f"{EPC}\r\n".encode() * 20 + b"3034257BF7194E4000001A85\r\n")
         assert [carried(await anext(readings))["epc"] for _ in range(2)] == [EPC, "3034257BF7194E4000001A85"]
 
 
 async def test_a_departure_is_told_when_the_window_has_passed(wire: Wire) -> None:
-    async with _readings(wire, window="30ms", report_tags="departure") as readings:
+    async with reading(_driver(wire, window="30ms", report_tags="departure")) as readings:
         await wire.say(f"{EPC}\r\n".encode() * 3)
         assert carried(await anext(readings))["seen_count"] == 3
 
@@ -129,7 +122,7 @@ async def test_a_departure_is_told_when_the_window_has_passed(wire: Wire) -> Non
 async def test_what_is_no_tag_is_one_bad_reading_and_the_next_tag_is_read(
     wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await wire.say(f"{EPC}\r\n".encode())
         await anext(readings)
         await wire.say(b"READY\r\n" * 3 + b"3034257BF7194E4000001A85\r\n")
@@ -140,7 +133,7 @@ async def test_what_is_no_tag_is_one_bad_reading_and_the_next_tag_is_read(
 
 
 async def test_a_line_without_an_end_is_one_bad_reading(wire: Wire) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await wire.say(f"{EPC}\r\n".encode())
         await anext(readings)
         await wire.say(b"3" * 1000 + b"\r\n" + f"{EPC[:-1]}1\r\n".encode())
@@ -165,14 +158,14 @@ async def test_a_line_whose_beginning_may_have_been_missed_must_be_a_valid_epc()
 
 
 async def test_a_first_line_after_silence_is_whole(wire: Wire) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await asyncio.sleep(0.06)  # longer than characters of one line are apart
         await wire.say(f"{RAW}\r\n".encode())
         assert carried(await anext(readings))["uri"] == f"urn:epc:raw:96.x{RAW}"
 
 
 async def test_a_line_that_is_gone_is_unavailable(wire: Wire) -> None:
-    async with _readings(wire) as readings:
+    async with reading(_driver(wire)) as readings:
         await wire.say(f"{EPC}\r\n".encode())
         await anext(readings)
         wire.cut()
@@ -188,7 +181,7 @@ async def test_others_get_their_turn_while_lines_pour_in() -> None:
             turns.append(1)
             await asyncio.sleep(0)
 
-    async with _socket() as wire, _readings(wire) as readings:
+    async with _socket() as wire, reading(_driver(wire)) as readings:
         await wire.say(f"{EPC}\r\n".encode())
         await anext(readings)
         await wire.say(f"{EPC}\r\n".encode() * 5000 + b"3034257BF7194E4000001A85\r\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -16,7 +15,7 @@ from drivers.model import Reason
 from simulators.faces import Sighting
 from simulators.faults import Fault, FaultKind
 from simulators.llrp import LlrpEndpoint
-from tests.drivers.rfid.listener import PATIENCE_S, carried, driver
+from tests.drivers.rfid.listener import carried, driver, reading
 
 SSCC, SGTIN = "3114257BF4499602D2000000", "3034257BF7194E4000001A85"
 
@@ -51,19 +50,9 @@ def _driver(endpoint: LlrpEndpoint, **keys: Any) -> Any:
     return driver(endpoint.url, **({"keepalive": "100ms", "timeout": "1s"} | keys))
 
 
-@asynccontextmanager
-async def _readings(made: Any) -> AsyncIterator[Any]:
-    async with asyncio.timeout(PATIENCE_S), made.connect() as session:
-        readings = session.readings()
-        try:
-            yield readings
-        finally:
-            await readings.aclose()
-
-
 async def _failure(made: Any) -> DeviceUnavailable:
     try:
-        async with _readings(made) as readings:
+        async with reading(made) as readings:
             async for _ in readings:
                 pass
     except DeviceUnavailable as error:
@@ -72,7 +61,7 @@ async def _failure(made: Any) -> DeviceUnavailable:
 
 
 async def test_tags_at_their_antennas_are_read(endpoint: LlrpEndpoint) -> None:
-    async with _readings(_driver(endpoint)) as readings:
+    async with reading(_driver(endpoint)) as readings:
         found = [carried(await anext(readings)) for _ in range(2)]
     assert {(each["epc"], each["uri"], each["antenna"], each["rssi"]) for each in found} == {
         (SSCC, "urn:epc:id:sscc:0614141.1234567890", 1, -53),
@@ -91,36 +80,36 @@ async def test_every_setting_is_accepted(endpoint: LlrpEndpoint) -> None:
         "filter": ["31", "3034"],
         "factory_reset": True,
     }
-    async with _readings(_driver(endpoint, **keys)) as readings:
+    async with reading(_driver(endpoint, **keys)) as readings:
         assert carried(await anext(readings))["epc"] == SGTIN
 
 
 async def test_the_filter_reaches_the_reader(endpoint: LlrpEndpoint) -> None:
-    async with _readings(_driver(endpoint, filter="3034", window="none")) as readings:
+    async with reading(_driver(endpoint, filter="3034", window="none")) as readings:
         assert {carried(await anext(readings))["epc"] for _ in range(5)} == {SGTIN}
 
 
 async def test_a_periodic_inventory_is_read(endpoint: LlrpEndpoint) -> None:
     keys = {"duration": "20ms", "periodic": "60ms", "window": "none"}
-    async with _readings(_driver(endpoint, **keys)) as readings:
+    async with reading(_driver(endpoint, **keys)) as readings:
         for _ in range(20):
             assert carried(await anext(readings))["epc"] in (SSCC, SGTIN)
 
 
 async def test_who_asks_for_llrp_1_1_gets_along_with_a_reader_of_1_0_1(endpoint: LlrpEndpoint) -> None:
-    async with _readings(_driver(endpoint, version="1.1")) as readings:
+    async with reading(_driver(endpoint, version="1.1")) as readings:
         await anext(readings)
 
 
 async def test_a_reader_is_free_again_after_leave_was_taken(endpoint: LlrpEndpoint) -> None:
     made = _driver(endpoint)
     for _ in range(3):
-        async with _readings(made) as readings:
+        async with reading(made) as readings:
             await anext(readings)
 
 
 async def test_a_reader_that_has_a_client_refuses_the_next(endpoint: LlrpEndpoint) -> None:
-    async with _readings(_driver(endpoint)) as readings:
+    async with reading(_driver(endpoint)) as readings:
         await anext(readings)
         error = await _failure(_driver(endpoint))
         assert "another client has it" in error.message
@@ -146,21 +135,21 @@ async def test_a_reader_at_fault_is_unavailable_and_read_again_when_it_is_well(
     await endpoint.impose(Fault(fault, code=101 if fault is FaultKind.EXCEPTION else 0))
     assert (await _failure(made)).reason is reason
     await endpoint.impose(Fault())
-    async with _readings(made) as readings:
+    async with reading(made) as readings:
         await anext(readings)
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SPLIT, FaultKind.MERGED])
 async def test_messages_that_come_in_pieces_or_together_are_read(endpoint: LlrpEndpoint, fault: FaultKind) -> None:
     await endpoint.impose(Fault(fault))
-    async with _readings(_driver(endpoint, window="none")) as readings:
+    async with reading(_driver(endpoint, window="none")) as readings:
         for _ in range(20):
             assert carried(await anext(readings))["epc"] in (SSCC, SGTIN)
 
 
 @pytest.mark.parametrize("fault", [FaultKind.GARBLE, FaultKind.HALF_FRAME])
 async def test_garbage_is_never_a_tag(endpoint: LlrpEndpoint, fault: FaultKind) -> None:
-    async with _readings(_driver(endpoint, window="none", timeout="200ms")) as readings:
+    async with reading(_driver(endpoint, window="none", timeout="200ms")) as readings:
         await anext(readings)
         await endpoint.impose(Fault(fault))
         found: list[object] = []
@@ -176,18 +165,18 @@ async def test_garbage_is_never_a_tag(endpoint: LlrpEndpoint, fault: FaultKind) 
 
 async def test_a_reader_that_restarts_is_read_again(endpoint: LlrpEndpoint) -> None:
     made = _driver(endpoint)
-    async with _readings(made) as readings:
+    async with reading(made) as readings:
         await anext(readings)
         await endpoint.impose(Fault(FaultKind.RESTART))
         with pytest.raises(DeviceUnavailable):
             async for _ in readings:
                 pass
-    async with _readings(made) as readings:
+    async with reading(made) as readings:
         await anext(readings)
 
 
 async def test_lost_reports_and_a_lost_antenna_are_told(endpoint: LlrpEndpoint) -> None:
-    async with _readings(_driver(endpoint, antennas=[1, 2])) as readings:
+    async with reading(_driver(endpoint, antennas=[1, 2])) as readings:
         for _ in range(2):
             await anext(readings)
         await endpoint.impose(Fault(FaultKind.ANTENNA_LOST, code=2))
@@ -200,5 +189,5 @@ async def test_lost_reports_and_a_lost_antenna_are_told(endpoint: LlrpEndpoint) 
 
 async def test_a_reader_with_a_wrong_clock_is_read_in_our_time(endpoint: LlrpEndpoint) -> None:
     await endpoint.impose(Fault(FaultKind.WRONG_CLOCK, offset_s=-8e8))
-    async with _readings(_driver(endpoint)) as readings:
+    async with reading(_driver(endpoint)) as readings:
         assert str(carried(await anext(readings))["last_seen"]) > "2026"

@@ -6,6 +6,8 @@ Frames after the Mettler-Toledo Wildcat technical manual, 6-4 and 6-5.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -261,14 +263,12 @@ async def test_what_is_written_is_confirmed_by_what_shows(linked: Any, make_driv
             await terminal.listened_to.wait()
             terminal.put(350)
             await anext(readings)
-            listener = asyncio.create_task(_drain(readings))
-            assert await write(session, "tare", True) == Decimal("3.50")
-            assert await write(session, "tare", False) == 0
-            assert await write(session, "zero", True) is True
-            with pytest.raises(ValueError, match="takes no tare weight"):
-                await write(session, "tare", 1.5)
-            listener.cancel()
-            await asyncio.wait([listener])
+            async with _taken(readings):
+                assert await write(session, "tare", True) == Decimal("3.50")
+                assert await write(session, "tare", False) == 0
+                assert await write(session, "zero", True) is True
+                with pytest.raises(ValueError, match="takes no tare weight"):
+                    await write(session, "tare", 1.5)
     assert terminal.commands == [b"T\r\n", b"C\r\n", b"Z\r\n"]
 
 
@@ -282,16 +282,25 @@ async def test_what_does_not_show_was_not_done(make_driver: Make, monkeypatch: p
             terminal.put(350)
             await anext(readings)
             terminal.flags = 0x04  # out of range, whatever is done
-            listener = asyncio.create_task(_drain(readings))
-            with pytest.raises(BadResponse, match="nothing shows it done"):
-                await write(session, "zero", True)
-            listener.cancel()
-            await asyncio.wait([listener])
+            async with _taken(readings):
+                with pytest.raises(BadResponse, match="nothing shows it done"):
+                    await write(session, "zero", True)
 
 
-async def _drain(readings: Any) -> None:
-    async for _ in readings:
-        pass
+@asynccontextmanager
+async def _taken(readings: Any) -> AsyncIterator[None]:
+    """Somebody takes the readings while something is written, as the gateway does."""
+
+    async def take() -> None:
+        async for _ in readings:
+            pass
+
+    taker = asyncio.create_task(take())
+    try:
+        yield
+    finally:
+        taker.cancel()
+        await asyncio.wait([taker])
 
 
 async def test_cancelled_at_any_await_it_leaves_nothing_behind(linked: Any, make_driver: Make) -> None:
