@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult
+
+from drivers import url
 
 _LINE_SETTINGS = ("baudrate", "parity", "stopbits", "bytesize")
 
@@ -56,8 +57,7 @@ class TcpEndpoint:
     @property
     def link(self) -> str:
         """The link as a person would name it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{url.host_and_port(self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,67 +100,52 @@ class SerialEndpoint:
 Endpoint = TcpEndpoint | SerialEndpoint
 
 
-def parse_endpoint(url: str) -> Endpoint:
+def parse_endpoint(text: str) -> Endpoint:
     """Raises ValueError with words for an operator."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f'"{url}" is not a url: {error}; {_SUPPORTED}') from None
+    parts = url.split(text, _SUPPORTED)
+    host, port = parts.hostname, parts.port
     if parts.scheme in _SOCKETS:
         if not host or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(f'"{url}" must be {parts.scheme}://host:port and nothing else')
+            raise ValueError(f'"{text}" must be {parts.scheme}://host:port and nothing else')
         default = _SOCKETS[parts.scheme][1]
-        return TcpEndpoint(host, default if port is None else _tcp_port(port, url, default), parts.scheme)
+        return TcpEndpoint(host, default if port is None else _tcp_port(port, text, default), parts.scheme)
     if parts.scheme in _LINES:
-        if parts.netloc or not parts.path.startswith("/") or parts.path == "/" or parts.fragment:
-            raise ValueError(
-                f'"{url}" must name a device file with three slashes, for example {parts.scheme}:///dev/ttyUSB0'
-            )
-        return _serial_endpoint(parts.path, parts.query, url, _LINES[parts.scheme])
-    what = f'"{parts.scheme}://"' if parts.scheme and "://" in url else f'"{url}"'
-    raise ValueError(f"{what} is not supported for modbus; {_SUPPORTED}")
+        return _serial_endpoint(parts, text, _LINES[parts.scheme])
+    raise url.unsupported(parts, text, "for modbus", _SUPPORTED)
 
 
-def _tcp_port(port: int, url: str, default: int) -> int:
+def _tcp_port(port: int, text: str, default: int) -> int:
     if port == 0:
-        raise ValueError(f'"{url}": port 0 cannot be connected to; the default is {default}')
+        raise ValueError(f'"{text}": port 0 cannot be connected to; the default is {default}')
     return port
 
 
-def _serial_endpoint(path: str, query: str, url: str, framing: Framing) -> SerialEndpoint:
-    settings: dict[str, str] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True):
-        if key not in _LINE_SETTINGS:
-            raise ValueError(
-                f'"{url}": "{key}" is not a setting of a serial line; known are {", ".join(_LINE_SETTINGS)}'
-            )
-        if key in settings:
-            raise ValueError(f'"{url}" sets {key} twice')
-        settings[key] = text
+def _serial_endpoint(parts: SplitResult, text: str, framing: Framing) -> SerialEndpoint:
+    path = url.device_file(parts, text)
+    settings = url.line_settings(parts, text, _LINE_SETTINGS)
     parity = settings.get("parity", "E").upper()
     if parity not in ("E", "O", "N"):
-        raise ValueError(f'"{url}": parity is E (even), O (odd) or N (none), not "{settings["parity"]}"')
+        raise ValueError(f'"{text}": parity is E (even), O (odd) or N (none), not "{settings["parity"]}"')
     if settings.get("stopbits", "1") not in ("1", "2"):
-        raise ValueError(f'"{url}": stopbits is 1 or 2, not "{settings["stopbits"]}"')
+        raise ValueError(f'"{text}": stopbits is 1 or 2, not "{settings["stopbits"]}"')
     baudrate = settings.get("baudrate", "19200")
     if not (baudrate.isascii() and baudrate.isdecimal() and 300 <= int(baudrate) <= 4_000_000):
-        raise ValueError(f'"{url}": baudrate is a number from 300 to 4000000, not "{baudrate}"')
+        raise ValueError(f'"{text}": baudrate is a number from 300 to 4000000, not "{baudrate}"')
     return SerialEndpoint(
-        posixpath.normpath(path),
+        path,
         baudrate=int(baudrate),
         parity=parity,
         stopbits=int(settings.get("stopbits", "1")),
-        bytesize=_bytesize(settings.get("bytesize"), url, framing),
+        bytesize=_bytesize(settings.get("bytesize"), text, framing),
         framing=framing,
     )
 
 
-def _bytesize(text: str | None, url: str, framing: Framing) -> int:
+def _bytesize(bits: str | None, text: str, framing: Framing) -> int:
     if framing is Framing.ASCII:
-        if text not in (None, "7", "8"):
-            raise ValueError(f'"{url}": bytesize is 7 or 8 for Modbus ASCII, not "{text}"')
-        return int(text or "7")
-    if text not in (None, "8"):
-        raise ValueError(f'"{url}": bytesize is 8 for Modbus RTU; 7 bits exist for Modbus ASCII only (ascii://)')
+        if bits not in (None, "7", "8"):
+            raise ValueError(f'"{text}": bytesize is 7 or 8 for Modbus ASCII, not "{bits}"')
+        return int(bits or "7")
+    if bits not in (None, "8"):
+        raise ValueError(f'"{text}": bytesize is 8 for Modbus RTU; 7 bits exist for Modbus ASCII only (ascii://)')
     return 8

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from drivers import transport
+from drivers import transport, url
 
 _PORTS = {"llrp": 5084, "llrps": 5085}
 """IANA; section 20 of LLRP 1.1."""
@@ -26,8 +25,7 @@ class LlrpEndpoint:
     @property
     def link(self) -> str:
         """The link as a person would name it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'llrps' if self.uses_tls else 'llrp'}://{host}:{self.port}"
+        return f"{'llrps' if self.uses_tls else 'llrp'}://{url.host_and_port(self.host, self.port)}"
 
 
 Endpoint = LlrpEndpoint | transport.Endpoint
@@ -35,16 +33,12 @@ Endpoint = LlrpEndpoint | transport.Endpoint
 
 def parse_url(text: str) -> Endpoint:
     """Raises ValueError with words for an operator."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f'"{text}" is not a url: {error}; {_SUPPORTED}') from None
+    parts = url.split(text, _SUPPORTED)
+    host, port = parts.hostname, parts.port
     if parts.scheme in ("serial", "tcp", "rfc2217"):
         return transport.parse_url(text)
     if parts.scheme not in _PORTS or "://" not in text:
-        what = f'"{parts.scheme}://"' if parts.scheme and "://" in text else f'"{text}"'
-        raise ValueError(f"{what} is not supported for rfid; {_SUPPORTED}")
+        raise url.unsupported(parts, text, "for rfid", _SUPPORTED)
     if not host or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f'"{text}" must be {parts.scheme}://host:port and nothing else')
     if port == 0:

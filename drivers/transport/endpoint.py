@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult
+
+from drivers import url
 
 _SETTINGS = ("baudrate", "bytesize", "parity", "stopbits")
 _SUPPORTED = (
@@ -50,7 +51,7 @@ class TcpEndpoint:
     @property
     def link(self) -> str:
         """The link as a person would name it."""
-        return f"tcp://{_bracketed(self.host)}:{self.port}"
+        return f"tcp://{url.host_and_port(self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Rfc2217Endpoint:
     @property
     def link(self) -> str:
         """The link as a person would name it."""
-        return f"rfc2217://{_bracketed(self.host)}:{self.port}"
+        return f"rfc2217://{url.host_and_port(self.host, self.port)}"
 
 
 Endpoint = SerialEndpoint | TcpEndpoint | Rfc2217Endpoint
@@ -72,28 +73,22 @@ Endpoint = SerialEndpoint | TcpEndpoint | Rfc2217Endpoint
 
 def parse_url(text: str) -> Endpoint:
     """Raises ValueError with words for an operator."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f'"{text}" is not a url: {error}; {_SUPPORTED}') from None
+    parts = url.split(text, _SUPPORTED)
     if parts.scheme == "serial":
-        if parts.netloc or not parts.path.startswith("/") or parts.path == "/" or parts.fragment:
-            raise ValueError(f'"{text}" must name a device file with three slashes, for example serial:///dev/ttyUSB0')
-        return SerialEndpoint(posixpath.normpath(parts.path), _line(parts.query, text))
+        return SerialEndpoint(url.device_file(parts, text), _line(parts, text))
     if parts.scheme in ("tcp", "rfc2217"):
-        return _network_endpoint(parts, host, port, text)
-    what = f'"{parts.scheme}://"' if parts.scheme and "://" in text else f'"{text}"'
-    raise ValueError(f"{what} is not supported here; {_SUPPORTED}")
+        return _network_endpoint(parts, text)
+    raise url.unsupported(parts, text, "here", _SUPPORTED)
 
 
-def _network_endpoint(parts: SplitResult, host: str | None, port: int | None, text: str) -> Endpoint:
+def _network_endpoint(parts: SplitResult, text: str) -> Endpoint:
+    host, port = parts.hostname, parts.port
     if not host or parts.path not in ("", "/") or parts.fragment or parts.username is not None:
         raise ValueError(f'"{text}" must be {parts.scheme}://host:port')
     if not port:
-        raise ValueError(f'"{text}" needs the port, for example {parts.scheme}://{_bracketed(host)}:4001')
+        raise ValueError(f'"{text}" needs the port, for example {parts.scheme}://{url.host_and_port(host, 4001)}')
     if parts.scheme == "rfc2217":
-        return Rfc2217Endpoint(host, port, _line(parts.query, text))
+        return Rfc2217Endpoint(host, port, _line(parts, text))
     if parts.query:
         raise ValueError(
             f'"{text}": tcp:// has no settings; the line behind a converter is set up there, or by rfc2217://'
@@ -101,14 +96,8 @@ def _network_endpoint(parts: SplitResult, host: str | None, port: int | None, te
     return TcpEndpoint(host, port)
 
 
-def _line(query: str, text: str) -> SerialLine:
-    given: dict[str, str] = {}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in _SETTINGS:
-            raise ValueError(f'"{text}": "{key}" is not a setting of a serial line; known are {", ".join(_SETTINGS)}')
-        if key in given:
-            raise ValueError(f'"{text}" sets {key} twice')
-        given[key] = value
+def _line(parts: SplitResult, text: str) -> SerialLine:
+    given = url.line_settings(parts, text, _SETTINGS)
     baudrate = given.get("baudrate", "9600")
     if not (baudrate.isascii() and baudrate.isdecimal() and 50 <= int(baudrate) <= 4_000_000):
         raise ValueError(f'"{text}": baudrate is a number from 50 to 4000000, not "{baudrate}"')
@@ -122,7 +111,3 @@ def _line(query: str, text: str) -> SerialLine:
     if (stopbits := given.get("stopbits", "1")) not in ("1", "2"):
         raise ValueError(f'"{text}": stopbits is 1 or 2, not "{stopbits}"')
     return SerialLine(int(baudrate), int(bytesize), parity, int(stopbits))
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
