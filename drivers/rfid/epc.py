@@ -13,7 +13,7 @@ import sys
 import warnings
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 _SIZES_BITS = {
     **dict.fromkeys((0x2C, 0x2D, 0x2E, 0x2F, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x3C, 0x3F), 96),
@@ -34,29 +34,21 @@ _MISTAKES = (ValueError, KeyError, IndexError)
 """What epcpy raises for bits that mean nothing, beside an exception of its own."""
 
 
-class Identity(NamedTuple):
-    """What a tag says it is attached to."""
-
-    uri: str
-    """`urn:epc:id:sscc:0614141.1234567890`, or `urn:epc:raw:96.x…` where the bits are no valid EPC."""
-    gs1_key: str | None = None
-    """The key as it is printed on a label (18 digits of an SSCC, with check digit), where the scheme has one."""
-
-
 @lru_cache(maxsize=_REMEMBERED)
-def identity(epc: str, *, size_bits: int | None = None, afi: int | None = None) -> Identity:
-    """Never fails. `epc` is upper-case hexadecimal, its last digits zero beyond `size_bits` (all of it when absent).
+def pure_identity(epc: str, *, size_bits: int | None = None, afi: int | None = None) -> str:
+    """`urn:epc:id:sscc:0614141.1234567890`, or `urn:epc:raw:96.x…` where the bits are no valid EPC. Never fails.
 
-    `afi` is the application family identifier of a tag that is no GS1 one (toggle bit of its protocol control word
-    set): then the bits are not looked at.
+    `epc` is upper-case hexadecimal, its last digits zero beyond `size_bits` (all of it when absent). `afi` is the
+    application family identifier of a tag that is no GS1 one (toggle bit of its protocol control word set): then the
+    bits are not looked at.
     """
     size_bits = 4 * len(epc) if size_bits is None else size_bits
     if afi is not None:
-        return Identity(f"{RAW}{size_bits}.x{afi:02X}.x{epc}")
-    return _decoded(epc, size_bits) or Identity(f"{RAW}{size_bits}.x{epc}")
+        return f"{RAW}{size_bits}.x{afi:02X}.x{epc}"
+    return _decoded(epc, size_bits) or f"{RAW}{size_bits}.x{epc}"
 
 
-def _decoded(epc: str, size_bits: int) -> Identity | None:
+def _decoded(epc: str, size_bits: int) -> str | None:
     expected = _SIZES_BITS.get(int(epc[:2], 16)) if len(epc) >= 2 else None
     if expected is None or size_bits != -(-expected // 16) * 16:  # a tag's memory consists of 16-bit words
         return None
@@ -69,7 +61,8 @@ def _decoded(epc: str, size_bits: int) -> Identity | None:
         return None
     if len(again) != expected or again.ljust(len(bits), "0") != bits:
         return None
-    return Identity(scheme.epc_uri, scheme.gs1_key() if isinstance(scheme, library.GS1Keyed) else None)
+    uri: str = scheme.epc_uri
+    return uri
 
 
 def _encoded(scheme: Any, bits: str) -> str:

@@ -10,7 +10,7 @@ from itertools import islice
 
 from drivers.model import Reading, Reason
 from drivers.pattern import LineSplitter, TooSlow, compile_pattern
-from drivers.rfid.epc import RAW, identity
+from drivers.rfid.epc import RAW, pure_identity
 from drivers.rfid.portal import Portal
 from drivers.rfid.quiet import Quiet
 from drivers.rfid.settings import PATTERN_GROUPS
@@ -91,7 +91,7 @@ class LineSession:
         except TooSlow as error:
             return self._not_understood(str(error))
         seen = None if found is None else _sighting(found, self._wall_ns())
-        if may_be_cut and (seen is None or identity(seen.epc).uri.startswith(RAW)):
+        if may_be_cut and (seen is None or pure_identity(seen.epc).startswith(RAW)):
             return ()  # whose bits make a valid GS1 EPC has not lost any
         if seen is None:
             return self._not_understood(repr(line))

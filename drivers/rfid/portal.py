@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from drivers.model import Point, PointGroup, Quality, Reading, Reason, all_bad, bad
 from drivers.rfid.clock import iso_text
 from drivers.rfid.deduplicate import Deduplicator
-from drivers.rfid.epc import identity
+from drivers.rfid.epc import pure_identity
 from drivers.rfid.settings import RfidDeviceSettings
 from drivers.rfid.sighting import Sighting
 
@@ -103,7 +103,7 @@ class Portal:
         return (Reading(self.group, now_ns, values, quality),)
 
     def _reading(self, seen: Sighting) -> Reading:
-        uri = identity(seen.epc, size_bits=seen.size_bits, afi=seen.afi).uri
+        uri = pure_identity(seen.epc, size_bits=seen.size_bits, afi=seen.afi)
         first, last = iso_text(seen.first_seen_ns), iso_text(seen.last_seen_ns)
         values = (seen.epc, uri, seen.antenna, seen.rssi, seen.seen_count, first, last)
         return Reading(self.group, seen.last_seen_ns, values)
