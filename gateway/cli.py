@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parsed = _parser().parse_args(arguments)
     parsed.log_format = LogFormat(parsed.log_format) if parsed.log_format else None
+    # What goes wrong in a live check stands in its table.
+    parsed.log_level = parsed.log_level or ("error" if getattr(parsed, "live", False) else "info")
     start_logging(parsed.log_format, level=parsed.log_level)
     command: Callable[[argparse.Namespace], Exit] = parsed.command
     try:
@@ -157,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     logging.add_argument(
         "--log-format", choices=[one.value for one in LogFormat], help="default: text, with priorities for the journal"
     )
-    logging.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    logging.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
     config = _LateParser(add_help=False)
     config.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the config file (YAML)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_LateParser)

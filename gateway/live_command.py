@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from drivers.model import GOOD, PointGroup, Value
+from drivers.model import GOOD, Level, Reason, Value
 from drivers.settings import DeviceSettings
 from gateway.live_check import LISTEN_S, Trial, check_live
 
@@ -62,15 +62,18 @@ def _words(trial: Trial) -> str:
         return f"connected; it has seen nothing within {LISTEN_S:g} s"
     if trial.reading is None:
         return f"connected, but it said nothing within {LISTEN_S:g} s; check that it is set to send by itself"
-    refused = _refused(trial.group, trial)
-    return f"cannot be read: {', '.join(refused)}; compare address and type with the manual" if refused else ""
+    return _refused(trial)
 
 
-def _refused(group: PointGroup, trial: Trial) -> list[str]:
+def _refused(trial: Trial) -> str:
+    """Which points could not be read, and why."""
     assert trial.reading is not None
     if trial.was_read:
-        return []
-    return [group.names[index] for index, quality in trial.reading.quality.items() if quality.level == "bad"]
+        return ""
+    bad = {index: quality for index, quality in trial.reading.quality.items() if quality.level is Level.BAD}
+    told = ", ".join(f"{trial.group.names[index]} ({quality.reason})" for index, quality in bad.items())
+    unknown = any(quality.reason == Reason.ILLEGAL_ADDRESS for quality in bad.values())
+    return f"cannot be read: {told}{'; compare address and type with the manual' if unknown else ''}"
 
 
 def _text(value: Value) -> str:

@@ -166,7 +166,7 @@ class Conversation(Generic[F, A]):
         if self._other is None or self._channel.streams:
             hint = "check power, wiring, line settings, and that protocol is what the instrument is set to"
             return BadResponse(what, reason=Reason.TIMEOUT, hint=hint)
-        shown = repr(self._other)
+        shown = repr(str(self._other))
         more = "…" if len(shown) > _SHOWN_CHARACTERS else ""
         return BadResponse(
             f"{what}, but {shown[:_SHOWN_CHARACTERS]}{more}",

@@ -32,6 +32,10 @@ class Answer:
     text: str = ""
     """What stands behind the status when that is no weight."""
 
+    def __str__(self) -> str:
+        weight = "" if self.weight is None else str(self.weight)
+        return " ".join(filter(None, (self.id, self.status, weight, self.unit, self.text)))
+
     @property
     def is_error(self) -> bool:
         """Whether it is a general error: ES syntax, ET transmission, EL logic."""

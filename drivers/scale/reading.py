@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from drivers.model import PointGroup, Quality, Reading, Reason, Value, all_bad, bad, uncertain
 from drivers.scale.indication import WITH_WEIGHT, Indication, Status, Tare
-from drivers.scale.units import KILOGRAMS, in_kilograms
+from drivers.scale.units import KILOGRAMS, OF_WEIGHT, in_kilograms
 
 _UNCERTAIN: Mapping[Status, Quality] = MappingProxyType(
     {Status.MOTION: uncertain(Reason.IN_MOTION), Status.HOLD: uncertain("hold")}
@@ -51,7 +51,9 @@ class Readings:
     def of(self, indication: Indication) -> Reading:
         """The reading of now."""
         said = _numbers(indication)
-        numbers = _converted(said, indication.unit) if self._to_kilograms else said
+        numbers = _believed(said, indication.unit)
+        if self._to_kilograms:
+            numbers = _converted(numbers, indication.unit)
         told: dict[str, Value] = {"stable": indication.stable, **numbers}
         if indication.status is not Status.GARBLED:
             told["status"] = indication.status.value
@@ -79,6 +81,11 @@ def _numbers(indication: Indication) -> Mapping[str, Decimal | None]:
         "net": indication.net,
         "tare": indication.tare,
     }
+
+
+def _believed(numbers: Mapping[str, Decimal | None], unit: str) -> Mapping[str, Decimal | None]:
+    """No numbers, if they are a count of pieces or a percentage. Of a display without a unit nobody knows better."""
+    return numbers if not unit or unit.lower() in OF_WEIGHT else dict.fromkeys(numbers)
 
 
 def _converted(numbers: Mapping[str, Decimal | None], unit: str) -> Mapping[str, Decimal | None]:

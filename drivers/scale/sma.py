@@ -80,6 +80,9 @@ class Noise:
 
     body: bytes
 
+    def __str__(self) -> str:
+        return self.body.decode("latin-1")
+
 
 Frame = Response | Refusal | Noise
 
@@ -128,7 +131,7 @@ def parse(body: bytes) -> Frame:
     if letter not in _STATUSES or not (span.isdigit() or span == " ") or shows not in "GNTgn" or motion not in " M":
         return Noise(body)
     unit = text[15:].strip(" _")
-    weight = number(text[5:15])
+    weight = None if "," in text[5:15] else number(text[5:15])  # the standard has a point, so a comma is a doubt
     if (weight is None and not _is_blank(text[5:15])) or not all(each.isalpha() or each in "/%" for each in unit):
         return Noise(body)
     return Response(letter, shows, motion == "M", weight, unit)

@@ -18,6 +18,23 @@ KILOGRAMS: Mapping[str, Decimal] = MappingProxyType(
 )
 """Exact, by definition: the pound of 1959 has 0.45359237 kg and 16 ounces."""
 
+OF_WEIGHT = frozenset(KILOGRAMS) | {
+    "lbs",
+    "ozt",
+    "dwt",
+    "ct",
+    "gn",
+    "ug",
+    "µg",
+    "ton",
+    "tl",
+    "mo",
+    "msg",
+    "bat",
+    "tola",
+}
+"""Units that weights are shown in, in lower case. Pieces, percent and pounds with ounces (`l/o`) are none."""
+
 
 def in_kilograms(weight: Decimal, unit: str) -> Decimal | None:
     """`weight` without any rounding; None when the unit is not one of weight that is known here."""

@@ -66,7 +66,7 @@ def test_one_point_that_is_not_there_is_named(gateway: Gateway, fleet: Fleet) ->
     assert code == 69
     assert rows(told)["device-001", "p0"][1] == "good"
     assert rows(told)["device-001", "p1"][:2] == ["-", "bad:illegal-address"]
-    assert "\ndevice-001: cannot be read: p1; " in told
+    assert "\ndevice-001: cannot be read: p1 (illegal-address); compare address and type with the manual\n" in told
 
 
 def test_a_dead_unit_on_a_line_does_not_hide_the_unit_behind_it(gateway: Gateway, silent_port: int) -> None:

@@ -140,7 +140,7 @@ async def answers(scheme: str, told: list[bytes], scripted: Any) -> None:
 
     scripted.answer = answer
     points = [{"name": f"p{n}", "address": f"holding:{n}", "type": "uint16"} for n in range(2)]
-    device = {"name": "d", "driver": "modbus", "url": scripted.url_of(scheme), "timeout": "10ms", "points": points}
+    device = {"name": "d", "driver": "modbus", "url": scripted.url_of(scheme), "timeout": "100ms", "points": points}
     driver = ModbusDriver([ModbusDeviceSettings.model_validate(device)])
     async with asyncio.timeout(10), driver.connect() as session:
         while True:

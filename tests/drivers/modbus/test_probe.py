@@ -138,7 +138,7 @@ def test_a_scan_finds_the_units_that_answer_even_with_an_exception(probe: Any) -
         return None if pdu is None else framed(request, pdu) if pdu else b""
 
     with device(answer) as url:
-        code, printed, _ = probe(url, "--scan", "1-7", "--timeout", "50ms")
+        code, printed, _ = probe(url, "--scan", "1-7", "--timeout", "300ms")
     assert code == 0
     assert printed.splitlines() == [
         "unit 2: holding:0 = 4660",
@@ -170,6 +170,7 @@ async def test_ctrl_c_ends_a_scan_without_a_traceback(scripted: Any) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", "probe", "modbus", server.url, "--scan", "1-247", "--timeout", "1h",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores it
     )  # fmt: skip
     await server.requested.wait()
     process.send_signal(signal.SIGINT)

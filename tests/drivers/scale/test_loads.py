@@ -24,9 +24,11 @@ def moving(weight: str) -> Indication:
     ("said", "new"),
     [
         ([settled("1"), settled("1"), settled("1")], [0]),
-        ([settled("1"), moving("1"), settled("1")], [0, 2]),
+        ([settled("1"), moving("1"), settled("1")], [0]),
+        ([settled("0.370"), settled("0.375"), moving("0.365"), settled("0.370")], [0]),
+        ([settled("1.00"), moving("0.40"), settled("1.00")], [0, 2]),
         ([settled("1"), settled("0.000"), settled("1")], [0, 2]),
-        ([settled("1"), settled("2")], [0, 1]),
+        ([settled("1.00"), settled("2.00")], [0, 1]),
         ([settled("0.00"), moving("5"), moving("7"), settled("7.10")], [3]),
         ([settled("-0.50")], [0]),
         ([settled("1"), OVERLOAD, OVERLOAD, settled("1")], [0, 1, 3]),

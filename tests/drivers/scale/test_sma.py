@@ -64,8 +64,16 @@ async def test_a_scale_that_cannot_tell_its_tare_is_not_asked_again(make_driver:
     assert scale.requests == [b"\nM\r"]
 
 
-@pytest.mark.parametrize("answer", [b"\n 1G       1.250kg", b"\n 1G      1.250kg_\r", b"\n 1G       1.2\x000kg_\r"])
-async def test_half_a_frame_is_never_a_weight(answer: bytes, make_driver: Make) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\n 1G       1.250kg",
+        b"\n 1G      1.250kg_\r",
+        b"\n 1G       1.2\x000kg_\r",
+        b"\n 1G       1,234kg_\r",
+    ],
+)
+async def test_half_a_frame_and_a_doubtful_one_are_never_a_weight(answer: bytes, make_driver: Make) -> None:
     async with on_tcp(Scripted({b"\nW\r": answer})) as link:
         driver = make_driver(link.url, protocol="sma")
         async with asked(driver) as session:
