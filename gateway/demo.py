@@ -132,7 +132,7 @@ def _settings(folder: Path, broker: str, listen: str, endpoints: dict[str, str])
 async def _simulators(folder: Path) -> AsyncIterator[dict[str, str]]:
     """The URLs of the simulated machines, by name."""
     log = folder / "simulators.log"
-    async with _child(sys.executable, "-m", "simulators", "run", log=log) as process:
+    async with _child(sys.executable, "-m", "simulators", "run", "small-hub", log=log) as process:
         yield await _endpoints(process, what="the simulated hub", log=log)
 
 

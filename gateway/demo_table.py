@@ -1,9 +1,11 @@
-"""The live table of `hub-gateway demo`: what each device reads, what waits, what the broker has acknowledged."""
+"""The live table of `hub-gateway demo`: what each device said last, what waits, what the broker has acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from string import Formatter
 from typing import NoReturn
 
 from rich.box import SIMPLE
@@ -12,12 +14,26 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from drivers.model import Value
+from drivers.model import GOOD, Quality, Value
 from gateway.health import DeviceHealth, Health
 
 _EVERY_S = 0.5
-_COLUMNS = {"speed": "m/s", "parcels": "", "load": "kg", "current": "A", "arrivals": "", "jams": ""}
-"""The points that are shown, with their units in the heading."""
+_PHRASES = (
+    "{weight} {unit}",
+    "{uri}",
+    "antenna {antenna}",
+    "{state_name}",
+    "sorted {sorted}",
+    "missorted {missorted}",
+    "last to {last_destination}",
+    "{speed:.2f} m/s",
+    "parcels {parcels}",
+    "load {load:.1f} kg",
+    "jams {jams}",
+)
+"""What is told of a device: every phrase whose points it has, in this order. Names of points are in braces."""
+
+_Told = tuple[Value, Quality]
 
 
 async def live_table(health: Health, *, broker: str, page: str, log: Path) -> NoReturn:
@@ -29,16 +45,27 @@ async def live_table(health: Health, *, broker: str, page: str, log: Path) -> No
             await asyncio.sleep(_EVERY_S)
 
 
+def said_last(device: DeviceHealth) -> str:
+    """In a few words, the newest of what the device has said."""
+    told = _told(device)
+    if not told:
+        return "nothing yet"
+    return ", ".join(_phrase(phrase, told) for phrase in _PHRASES if told.keys() >= set(_points(phrase)))
+
+
 def _devices(health: Health) -> Table:
-    table = Table(box=SIMPLE, padding=(0, 1))
+    table = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, collapse_padding=True)
     table.add_column("device", no_wrap=True)
+    table.add_column("driver", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for heading in (*(f"{name}\n{unit}" for name, unit in _COLUMNS.items()), "reads"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("said last")  # the one that gives way in a narrow terminal
+    table.add_column("reads", justify="right", no_wrap=True)
     for device in health.devices.values():
         state = Text("up", "green") if device.up else Text(device.reason or "…", "red")
-        values = _values(device)
-        table.add_row(device.name, state, *(values.get(name, "") for name in _COLUMNS), str(device.readings))
+        words = said_last(device) if device.up else device.detail
+        table.add_row(
+            device.name, device.driver, state, Text(words, no_wrap=True, overflow="ellipsis"), str(device.readings)
+        )
     return table
 
 
@@ -47,19 +74,33 @@ def _flow(health: Health) -> Text:
     text = Text(f"buffer {buffer.readings} readings, {buffer.bytes / 1e6:.1f} MB, {buffer.dropped.total()} dropped")
     for one in health.destinations.values():
         state = "connected" if one.up else one.detail or ("disconnected" if one.ever_up else "connecting")
-        text.append(f"   {one.name}: {one.acknowledged} acknowledged, {one.backlog} waiting, {state}")
+        text.append(f"\n{one.name}: {one.acknowledged} acknowledged, {one.backlog} waiting, {state}")
     return text
 
 
-def _values(device: DeviceHealth) -> dict[str, str]:
-    found = {}
+def _phrase(phrase: str, told: Mapping[str, _Told]) -> str:
+    """The phrase with its values, and why they are doubtful; where a value is missing, only which one and why."""
+    points = {name: told[name] for name in _points(phrase)}
+    missing = [f"{name} {_reason(quality)}" for name, (value, quality) in points.items() if value is None]
+    if missing:
+        return ", ".join(missing)
+    doubts = {_reason(quality): None for _, quality in points.values() if quality.reason}
+    return " ".join([phrase.format_map({name: value for name, (value, _) in points.items()}), *doubts])
+
+
+def _points(phrase: str) -> list[str]:
+    return [name for _, name, _, _ in Formatter().parse(phrase) if name]
+
+
+def _reason(quality: Quality) -> str:
+    return quality.reason.replace("-", " ")
+
+
+def _told(device: DeviceHealth) -> dict[str, _Told]:
+    """Value and quality of every point of which the device has said something; an empty text says nothing."""
+    told = {}
     for reading in device.last.values():
-        for index, point in enumerate(reading.group.points):
-            quality = reading.quality.get(index)
-            value = reading.values[index]
-            found[point.name] = "bad" if quality and value is None else _short(value)
-    return found
-
-
-def _short(value: Value) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+        for index, (point, value) in enumerate(zip(reading.group.points, reading.values, strict=True)):
+            if value not in (None, "") or index in reading.quality:
+                told[point.name] = value, reading.quality.get(index, GOOD)
+    return told

@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drivers.model import Point, PointGroup, Quality, Reading, Value
 from gateway.buffer import inspect
+from gateway.demo_table import said_last
+from gateway.health import DeviceHealth
 from tests.app.conftest import ROOT, environment, free_port, until
 from tests.plugins.mosquitto import Mosquitto
 
@@ -27,8 +31,21 @@ def test_the_demo_proves_that_nothing_is_lost(tmp_path: Path) -> None:
         told, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, "")
     assert_proven(told)
-    for name in ("infeed", "metering", "incline", "transfer", "merge", "outfeed"):
-        assert re.search(rf"^ +{name} +up ", told, re.MULTILINE), told
+    belt = r"\d\.\d\d m/s, parcels \d+, load \d+\.\d kg, jams \d+"
+    for name, driver, said in (
+        ("infeed", "modbus", belt),
+        ("singulator", "modbus", belt),
+        ("weigher", "scale", r"-?\d+\.\d{3} kg( in motion)?"),
+        ("weigh-belt", "modbus", belt),
+        ("portal", "rfid", r"nothing yet|urn:epc:\S+, antenna \d"),
+        ("portal-belt", "modbus", belt),
+        ("feeder", "modbus", belt),
+        ("sorter", "opcua", r"Execute, sorted \d+, missorted \d+(, last to \w+)?"),
+        ("counter", "scale", r"-?\d+\.\d\d kg( in motion)?"),
+        ("pallet-scale", "scale", r"-?\d+\.\d kg( in motion)?"),
+        ("door", "rfid", r"nothing yet|urn:epc:\S+, antenna \d"),
+    ):
+        assert re.search(rf"^ +{name} +{driver} +up +({said}) +\d+ *$", told, re.MULTILINE), told
 
 
 def test_it_brings_its_own_broker_and_finds_a_free_port_where_there_is_neither(tmp_path: Path) -> None:
@@ -61,7 +78,7 @@ def test_ctrl_c_ends_it_with_the_proof_also_when_the_broker_was_away(tmp_path: P
     mosquitto.start()
     log = tmp_path / "gateway.log"
     with demo("--listen", f"127.0.0.1:{free_port()}", "--dir", tmp_path, "--broker", mosquitto.url) as process:
-        until(lambda: log.exists() and "outfeed is up" in log.read_text(), "the devices are up", timeout_s=60)
+        until(lambda: log.exists() and "sorter is up" in log.read_text(), "the devices are up", timeout_s=60)
         mosquitto.stop()
         until(lambda: "Connection refused" in log.read_text(), "the gateway misses the broker")
         mosquitto.start()
@@ -100,6 +117,28 @@ def test_what_it_cannot_do_is_told_without_a_traceback(options: tuple[str, ...],
     assert complaints.startswith("hub-gateway demo: ")
     assert told in complaints
     assert "Traceback" not in complaints
+
+
+@pytest.mark.parametrize(
+    ("values", "quality", "words"),
+    [
+        ({"weight": Decimal("12.340"), "unit": "kg"}, {}, "12.340 kg"),
+        ({"weight": Decimal("12.340"), "unit": "kg"}, {"weight": "uncertain:in-motion"}, "12.340 kg in motion"),
+        ({"weight": None, "unit": "kg"}, {"weight": "bad:overload"}, "weight overload"),
+        ({"uri": "urn:epc:id:sscc:0614141.1234567890", "antenna": None}, {}, "urn:epc:id:sscc:0614141.1234567890"),
+        ({"load": 3.25, "speed": 0.8, "temperature": 31.0}, {}, "0.80 m/s, load 3.2 kg"),
+        ({"sorted": 0, "last_destination": ""}, {}, "sorted 0"),
+        ({"speed": None}, {"speed": "bad:illegal-address"}, "speed illegal address"),
+        ({"speed": None}, {}, "nothing yet"),
+    ],
+)
+def test_the_table_says_it_in_the_words_of_the_points(
+    values: dict[str, Value], quality: dict[str, str], words: str
+) -> None:
+    group = PointGroup("device", 1.0, tuple(map(Point, values)))
+    qualities = {list(values).index(name): Quality.parse(text) for name, text in quality.items()}
+    device = DeviceHealth("device", "driver", last={group: Reading(group, 0, tuple(values.values()), qualities)})
+    assert said_last(device) == words
 
 
 def assert_proven(told: str) -> int:

@@ -110,7 +110,12 @@ def test_every_config_file_loads(name: str, tmp_path: Path) -> None:
         "DEMO_BROKER": "mqtt://127.0.0.1",
         "DEMO_LISTEN": "127.0.0.1:0",
         "DEMO_SERIAL_1": "rtu:///dev/ttyUSB0",
-        **{f"DEMO_{device}": f"tcp://{device.lower()}" for device in ("INFEED", "METERING", "INCLINE", "TRANSFER")},
+        "DEMO_COUNTER": "serial:///dev/ttyUSB1",
+        "DEMO_PALLET_SCALE": "serial:///dev/ttyUSB2",
+        "DEMO_WEIGHER": "tcp://weigher:4001",
+        "DEMO_SORTER": "opc.tcp://sorter",
+        **{f"DEMO_{device}": f"tcp://{device.lower()}" for device in ("INFEED", "SINGULATOR", "WEIGHER_DRIVE")},
+        **{f"DEMO_{device}": f"llrp://{device.lower()}" for device in ("PORTAL", "DOOR")},
     }
     assert load(REPOSITORY / "config" / name, environment=environment).devices
 
