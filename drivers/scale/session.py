@@ -14,6 +14,9 @@ from drivers.scale.loads import Loads
 from drivers.scale.reading import Readings, tare_reading
 from drivers.scale.units import in_kilograms
 
+_MOST_TARE = 10_000_000
+"""In whatever unit: eight digits are more than a display has."""
+
 
 class Writer:
     """Writes `zero` and `tare`."""
@@ -110,6 +113,6 @@ def _weight(value: Value) -> Decimal:
             "tare takes true for what lies on the scale, a weight, or false to clear it"
         )
     weight = Decimal(str(value))
-    if not weight.is_finite() or weight < 0:
-        raise ValueError(f"{value} is not a weight")
+    if not weight.is_finite() or not 0 <= weight < _MOST_TARE:
+        raise ValueError(f"{value} is not a weight that can be taken off")
     return weight

@@ -295,6 +295,7 @@ async def test_zero_and_tare_are_written(linked: Any, make_driver: Make) -> None
         ("zero", False, "zero takes true"),
         ("zero", 0, "zero takes true"),
         ("tare", -1, "is not a weight"),
+        ("tare", Decimal("1e99"), "is not a weight"),
         ("tare", "1.0", "tare takes true"),
         ("tare", float("nan"), "is not a weight"),
     ],
