@@ -9,6 +9,7 @@ client's side only.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import socket
 import time
@@ -140,6 +141,7 @@ class _Counter:
 async def _bare(url: str, run_s: float) -> Rate:
     from asyncua import Client, ua
 
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # it tells of every value that the server has revised
     counter = _Counter()
     async with Client(url, timeout=10) as client:
         index = await client.get_namespace_index(_URI)
