@@ -284,12 +284,15 @@ class TestFaults:
 
     async def test_split_messages_are_whole_in_the_end(self, endpoint: LlrpEndpoint, client: Client) -> None:
         await endpoint.impose(Fault(FaultKind.SPLIT))
-        client.writer.write(hexed("0401 0000000B 00000001 00"))
-        pieces = []
-        while sum(map(len, pieces)) < 203:
-            pieces.append(await client.reader.read(4096))
-        assert len(pieces) > 1
-        assert b"".join(pieces) == Desk(StillPortal()).ask("0401 0000000B 00000001 00")
+        whole = Desk(StillPortal()).ask("0401 0000000B 00000001 00")
+        most_pieces = 0
+        while most_pieces < 2:  # on a busy machine the pieces of one message may arrive together
+            client.writer.write(hexed("0401 0000000B 00000001 00"))
+            pieces: list[bytes] = []
+            while sum(map(len, pieces)) < len(whole):
+                pieces.append(await client.reader.read(4096))
+            assert b"".join(pieces) == whole
+            most_pieces = max(most_pieces, len(pieces))
         await client.inventory()
         assert decode_report(await client.report())[0]["epc"] == PALLET
 
