@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from drivers.url import host_and_port
+
 DEFAULT_PORT = 4840
 """OPC UA Part 6, 7.2: registered for opc.tcp."""
 
@@ -18,8 +20,7 @@ class Endpoint:
     path: str
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"opc.tcp://{host}:{self.port}{self.path}"
+        return f"opc.tcp://{host_and_port(self.host, self.port)}{self.path}"
 
 
 def parse_endpoint(url: str) -> Endpoint:

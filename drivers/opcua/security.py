@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from drivers.settings import StrictModel
+from drivers.settings import ReadableFile, StrictModel
 
 
 class Policy(StrEnum):
@@ -27,22 +26,6 @@ class Mode(StrEnum):
     SIGN_AND_ENCRYPT = "SignAndEncrypt"
 
 
-def _readable(path: Path, info: ValidationInfo) -> Path:
-    """Relative to the folder of the config file, which the loader gives as context; not looked at without one."""
-    folder: Path | None = (info.context or {}).get("folder")
-    if folder is None:
-        return path
-    path = folder / path
-    try:
-        path.open("rb").close()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    return path
-
-
-File = Annotated[Path, AfterValidator(_readable), WithJsonSchema({"type": "string", "minLength": 1})]
-
-
 class SecuritySettings(StrictModel):
     """With a policy, the server must be trusted: `hub-gateway opcua trust`. Without a login we are anonymous."""
 
@@ -54,10 +37,10 @@ class SecuritySettings(StrictModel):
     )
     user: str | None = Field(default=None, min_length=1, description="the name to log in with")
     password: SecretStr | None = Field(default=None, description="the password of user")
-    user_certificate: File | None = Field(
+    user_certificate: ReadableFile | None = Field(
         default=None, description="the certificate to log in with, PEM or DER; instead of user"
     )
-    user_key: File | None = Field(default=None, description="the private key of user_certificate, PEM or DER")
+    user_key: ReadableFile | None = Field(default=None, description="the private key of user_certificate, PEM or DER")
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
