@@ -16,12 +16,12 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
 from gateway.buffer.drops import DropReason, Drops, Loss
-from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.retention import Retention
-from gateway.buffer.store import MOST_ROWS, SetAside, Settlement, Store
+from gateway.buffer.settling import Settler
+from gateway.buffer.store import MOST_ROWS, SetAside, Store
 from gateway.buffer.tail import Tail
 from gateway.buffer.trouble import Trouble
 from gateway.config import BufferSettings
@@ -31,7 +31,6 @@ _SPACING_S = 0.005
 _SETTLE_WITHIN_S = 1.0
 _LOOK_EVERY_S = 1.0
 _LOOK_EVERY_BYTES = 2**20  # or a 64th of max_bytes: committed since the last look
-_MOST_DELETED = 20_000  # rows in one transaction
 _LAST_ATTEMPTS = 3  # when the gateway stops while the database does not accept commits, and
 _LAST_PAUSE_S = 0.1  # between them
 
@@ -73,8 +72,7 @@ class Writer:
         self._look_every_bytes = min(settings.max_bytes // 64, _LOOK_EVERY_BYTES)
         self._batch: Batch | None = None
         self._doubtful = False
-        self._set_aside: list[SetAside] = []
-        self._settled = backlogs.changes
+        self._settler = Settler(store=store, backlogs=backlogs, drops=drops)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = asyncio.Event()
@@ -112,14 +110,13 @@ class Writer:
 
     async def set_aside(self, request: SetAside) -> None:
         """Returns when it is durable, or at once while the database does not accept commits (it follows then)."""
-        self._set_aside.append(request)
-        self._backlogs.acknowledge(request.destination, (request.position,))
+        self._settler.add(request)
         self.acknowledged()
-        await self._hurry_until(lambda: request not in self._set_aside or not self._health.writable)
+        await self._hurry_until(lambda: not (self._settler.waits(request) and self._health.writable))
 
     async def flush(self) -> None:
         appended, changes = self._intake.appended, self._backlogs.changes
-        await self._hurry_until(lambda: self._committed_count >= appended and self._settled >= changes)
+        await self._hurry_until(lambda: self._committed_count >= appended and self._settler.settled >= changes)
 
     async def wait(self) -> None:
         """Until anything was made durable, or failed to be."""
@@ -149,12 +146,7 @@ class Writer:
 
     @property
     def _finished(self) -> bool:
-        return (
-            self._batch is None
-            and not self._intake
-            and self._settled == self._backlogs.changes
-            and not self._drops.unsaved
-        )
+        return self._batch is None and not self._intake and self._settler.finished
 
     @property
     def _committed_count(self) -> int:
@@ -220,36 +212,13 @@ class Writer:
         return self._doubtful and await self._store.last_position() >= self.last_committed + len(batch.readings)
 
     async def _settle(self) -> None:
-        backlogs, changes = self._backlogs, self._backlogs.changes
-        done = _first_of(backlogs, _MOST_DELETED)
-        set_aside, episodes = list(self._set_aside), list(self._drops.unsaved.values())
-        crowded_out = await self._store.settle(
-            Settlement(
-                destinations=[
-                    (name, self.last_committed, encode_ranges(one.pending), one.waiting) for name, one in backlogs
-                ],
-                through=self.last_committed,
-                held=backlogs.held,
-                set_aside=set_aside,
-                episodes=episodes,
-                done=done,
-                dropped=sorted(backlogs.dropping),
-            )
-        )
-        for first, last in done:
-            backlogs.done.remove(first, last)
-        del self._set_aside[: len(set_aside)]
-        backlogs.dropping.clear()
-        for episode in episodes:
-            self._drops.unsaved.pop(episode.id, None)
-        if crowded_out:
-            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.of(crowded_out))
-        self._settled = changes
+        backlogs = self._backlogs
+        await self._settler.settle(through=self.last_committed)
         now_s = asyncio.get_running_loop().time()
         if backlogs.done:  # more than one transaction should delete
             self._settle_at_s = now_s
         else:
-            self._settle_at_s = now_s + _SETTLE_WITHIN_S if backlogs.changes != changes else float("inf")
+            self._settle_at_s = now_s + _SETTLE_WITHIN_S if not self._settler.finished else float("inf")
         first_pending = backlogs.first_pending
         self.tail.forget_before(self.tail.end if first_pending is None else first_pending)
         self._announce()
@@ -289,14 +258,3 @@ class Writer:
             self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
         self._batch = None
         self._announce()
-
-
-def _first_of(backlogs: Backlogs, most: int) -> list[tuple[int, int]]:
-    """The first ranges that everybody has acknowledged, up to `most` rows and a few hundred ranges."""
-    chosen: list[tuple[int, int]] = []
-    for first, last in backlogs.done:
-        chosen.append((first, min(last, first + most - 1)))
-        most -= chosen[-1][1] - first + 1
-        if most <= 0 or len(chosen) >= 256:
-            break
-    return chosen

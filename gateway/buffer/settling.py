@@ -1,0 +1,76 @@
+"""What destinations have done with readings, made durable: acknowledged, set aside, dropped, and then deleted."""
+
+from __future__ import annotations
+
+from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.encoding import encode_ranges
+from gateway.buffer.store import SetAside, Settlement, Store
+
+_MOST_DELETED = 20_000  # rows in one transaction
+
+
+class Settler:
+    """Writes the backlogs down. Runs inside the writer's task."""
+
+    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
+        self.settled = backlogs.changes
+        """The `changes` of the backlogs that are durable."""
+        self._store = store
+        self._backlogs = backlogs
+        self._drops = drops
+        self._set_aside: list[SetAside] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything that has happened is durable."""
+        return self.settled == self._backlogs.changes and not self._drops.unsaved
+
+    def add(self, request: SetAside) -> None:
+        """Move this reading out of the way of its destination with the next `settle`."""
+        self._set_aside.append(request)
+        self._backlogs.acknowledge(request.destination, (request.position,))
+
+    def waits(self, request: SetAside) -> bool:
+        """Whether `request` is not durable yet."""
+        return request in self._set_aside
+
+    async def settle(self, *, through: int) -> None:
+        """Make it all durable in one transaction; `through` is the highest position committed.
+
+        Rows that everybody has acknowledged are deleted with it, up to a limit: the rest stays in `backlogs.done`.
+        """
+        backlogs, changes = self._backlogs, self._backlogs.changes
+        done = _first_of(backlogs, _MOST_DELETED)
+        set_aside, episodes = list(self._set_aside), list(self._drops.unsaved.values())
+        crowded_out = await self._store.settle(
+            Settlement(
+                destinations=[(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs],
+                through=through,
+                held=backlogs.held,
+                set_aside=set_aside,
+                episodes=episodes,
+                done=done,
+                dropped=sorted(backlogs.dropping),
+            )
+        )
+        for first, last in done:
+            backlogs.done.remove(first, last)
+        del self._set_aside[: len(set_aside)]
+        backlogs.dropping.clear()
+        for episode in episodes:
+            self._drops.unsaved.pop(episode.id, None)
+        if crowded_out:
+            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.of(crowded_out))
+        self.settled = changes
+
+
+def _first_of(backlogs: Backlogs, most: int) -> list[tuple[int, int]]:
+    """The first ranges that everybody has acknowledged, up to `most` rows and a few hundred ranges."""
+    chosen: list[tuple[int, int]] = []
+    for first, last in backlogs.done:
+        chosen.append((first, min(last, first + most - 1)))
+        most -= chosen[-1][1] - first + 1
+        if most <= 0 or len(chosen) >= 256:
+            break
+    return chosen
