@@ -40,6 +40,8 @@ class Broker:
         self._timeout_s = timeout_s
         self._silence_s = silence_s
         self._version = Version.MQTT_5
+        self._guess: Version | None = None  # accepted after silence, not confirmed yet
+        self._confirmed = False
         self._unanswered = 0
         self._will_retained = True
 
@@ -78,10 +80,12 @@ class Broker:
             except BaseException:
                 connection.cut()
                 raise
-            if refusal is None:
+            if refusal is None and not self._doubtful():
                 return connection
             connection.cut()
-            if answer is None or asked == (self._version, self._will_retained):
+            if refusal is None:
+                continue
+            if asked == (self._version, self._will_retained) or (answer is None and not self._confirmed):
                 raise refusal
             log.info("%s; trying without", refusal.message)
 
@@ -129,18 +133,31 @@ class Broker:
             client_id=self._client_id,
         )
         if answer.code == PROTOCOL_REFUSED:
-            self._version = Version.MQTT_3_1_1
+            self._version, self._confirmed = Version.MQTT_3_1_1, True
         if answer.code == RETAIN_REFUSED:
             self._will_retained = False
         return refusal
 
+    def _doubtful(self) -> bool:
+        """Whether MQTT 3.1.1 was accepted only because it was asked for after silence. Then MQTT 5 is asked for once
+        more: now that the broker answers, it will take that too, unless it hangs up because of it."""
+        if self._version is Version.MQTT_5 or self._confirmed:
+            self._guess = None
+            return False
+        self._guess, self._version = self._version, Version.MQTT_5
+        return True
+
     def _no_answer(self) -> DestinationUnavailable:
         """Brokers that know only MQTT 3.1.1 may hang up without a word, and so may one that is starting.
 
-        So the second time in a row MQTT 3.1.1 is tried next, and after a third silence MQTT 5 again.
+        So the second time in a row MQTT 3.1.1 is tried next, and after a third silence MQTT 5 again. A silence after
+        MQTT 3.1.1 was accepted confirms it.
         """
-        self._unanswered = (self._unanswered + 1) % 3
-        self._version = Version.MQTT_3_1_1 if self._unanswered == 2 else Version.MQTT_5
+        if self._guess is not None:
+            self._version, self._guess, self._confirmed = self._guess, None, True
+        elif not self._confirmed:
+            self._unanswered = (self._unanswered + 1) % 3
+            self._version = Version.MQTT_3_1_1 if self._unanswered == 2 else Version.MQTT_5
         return DestinationUnavailable(
             f"{self.address} closed the connection without answering CONNECT",
             hint="it may want a client certificate: set tls.certificate and tls.key"

@@ -68,7 +68,27 @@ async def test_a_broker_that_hangs_up_on_the_newer_version_twice_is_asked_with_t
             assert connection.version.value == "MQTT 3.1.1"
         async with made.connect():
             pass
-    assert script.versions == [5, 5, 4, 4]
+    assert script.versions == [5, 5, 4, 5, 4, 4]
+
+
+async def test_a_broker_that_was_silent_for_a_while_is_not_left_with_the_older_version(scripted, broker):
+    versions = []
+
+    async def script(client):
+        versions.append(await client.version())
+        if len(versions) > 2:
+            client.send(0x20, 2, 0, 0) if versions[-1] == 4 else client.connack()
+            await client.packet()
+
+    async with scripted.plays(script):
+        made = broker(scripted.url)
+        for _ in range(2):
+            with pytest.raises(DestinationUnavailable):
+                async with made.connect():
+                    pass
+        async with made.connect() as connection:
+            assert connection.version.value == "MQTT 5"
+    assert versions == [5, 5, 4, 5]
 
 
 async def test_one_hang_up_in_between_does_not_lose_the_newer_version(scripted, broker):
