@@ -1,0 +1,179 @@
+"""The verdict over a whole run, and the table that says what it was worth."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import orjson
+
+from tests.chaos.config import GUEST, REGISTERS
+from tests.chaos.faults import Stage
+from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
+from tests.chaos.witness import Stay, read_only
+
+WITHOUT_POSITION = {"memory", "shutdown", "not-encodable"}
+"""Why readings are dropped before they are committed."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found at the end of a run."""
+
+    stage: Stage
+    committed: int
+    left: int
+    """Readings that the gateway still held after its end."""
+    set_aside: dict[str, set[int]]
+    dropped: Counter[str]
+    episodes: list[tuple[str, int, int]]
+    """reason, first and last time of the readings, ms."""
+    arrived: dict[str, Arrivals]
+    lost: dict[str, set[int]]
+    """Ids that a destination should have and has not."""
+
+    @property
+    def lost_somewhere(self) -> set[int]:
+        return set().union(*self.lost.values())
+
+    @property
+    def dropped_with_position(self) -> int:
+        before = WITHOUT_POSITION
+        if self.stage.config.buffer["when_full"] == "drop-newest":
+            before = before | {"max-bytes", "min-free-disk"}
+        return sum(readings for reason, readings in self.dropped.items() if reason not in before)
+
+
+def result(stage: Stage, *, path: Path) -> Result:
+    """Judge, after the gateway has ended."""
+    with closing(read_only(path)) as database:
+        set_aside: dict[str, set[int]] = {}
+        for destination, position in database.execute("SELECT destination, position FROM set_aside"):
+            set_aside.setdefault(destination, set()).add(position)
+        dropped = Counter(dict(database.execute("SELECT reason, sum(readings) FROM dropped GROUP BY reason")))
+        episodes = [
+            (reason, first // 1_000_000, last // 1_000_000)
+            for reason, first, last in database.execute(
+                "SELECT reason, first_observed_ns, last_observed_ns FROM dropped"
+            )
+        ]
+        committed = _one(database, "SELECT max(through) FROM destination")
+        left = _one(database, "SELECT count(*) FROM reading")
+    arrived = {}
+    for broker in (*stage.brokers, stage.guest):
+        with broker.received.open("rb") as lines:
+            arrived[broker.name] = arrivals(lines)
+    everything = set(range(1, committed + 1))
+    lost = {
+        broker.name: missing(Owed(everything, set_aside.get(broker.name, set())), arrived[broker.name])
+        for broker in stage.brokers
+    }
+    seen = set().union(*(_acknowledged(stay) for stay in stage.witness.stays.get(GUEST, [])))
+    lost[GUEST] = missing(Owed(seen, set_aside.get(GUEST, set())), arrived[GUEST])
+    return Result(stage, committed, left, set_aside, dropped, episodes, arrived, lost)
+
+
+def failures(found: Result) -> list[str]:
+    """What is not as it is promised; nothing, if all is well."""
+    said = [*found.stage.gateway.surprises, *_of_the_buffer(found)]
+    if tracebacks := found.stage.gateway.said("Traceback"):
+        said.append(f"{tracebacks} tracebacks in the log of the gateway")
+    for name, arrived in found.arrived.items():
+        said += [f"{name}: {fault}" for fault in _of_what_arrived(found, arrived)]
+    for broker in (*found.stage.brokers, found.stage.guest):
+        if broker.subscriber.interruptions != broker.ended:
+            said.append(
+                f"the judge itself was cut off from {broker.name}: {broker.subscriber.interruptions} times, "
+                f"and the broker ended {broker.ended} times"
+            )
+    return said
+
+
+def _of_the_buffer(found: Result) -> Iterator[str]:
+    witness, lost = found.stage.witness, found.lost_somewhere
+    if len(lost) > found.dropped_with_position:
+        some = {name: sorted(ids)[:_SHOWN] for name, ids in found.lost.items()}
+        yield f"{len(lost)} readings are missing and {found.dropped_with_position} were dropped, such as {some}"
+    strangers = [one for one in lost if one in witness.rows and not _in_an_episode(found, witness.rows[one][1])]
+    if strangers:
+        yield f"no drop covers the time of {len(strangers)} missing readings, such as {sorted(strangers)[:_SHOWN]}"
+    if found.left:
+        yield f"{found.left} readings were left in the buffer"
+    if found.committed < witness.highest:
+        yield f"position {witness.highest} was seen, and the last is {found.committed}"
+    if len(witness.epochs) != 1:
+        yield f"not one epoch: {witness.epochs}"
+
+
+def _of_what_arrived(found: Result, arrived: Arrivals) -> Iterator[str]:
+    witness = found.stage.witness
+    for faults in (arrived.faults, contradictions(witness.rows, arrived), _torn(arrived)):
+        yield from islice(faults, _SHOWN)
+    beyond = [one for one in arrived.contents if one > found.committed]
+    if beyond:
+        yield f"{beyond[:_SHOWN]} were never committed"
+    if arrived.epochs - witness.epochs:
+        yield f"strange epochs {arrived.epochs}"
+
+
+def table(found: Result) -> str:
+    """For people, and for whoever compares runs."""
+    stage, witness = found.stage, found.stage.witness
+    rows: list[tuple[str, object]] = [(kind.value, times) for kind, times in sorted(stage.injected.items())]
+    rows += [
+        ("faults injected", sum(stage.injected.values())),
+        ("gateway processes", stage.gateway.starts),
+        ("  kept out by a full disk", stage.gateway.kept_out),
+        ("longest broker outage", f"{max(s for one in stage.brokers for s in one.down_s):.1f} s"),
+        ("buffer", " ".join(f"{key}={value}" for key, value in stage.config.buffer.items() if key != "path")),
+        ("  most bytes on disk", witness.largest_bytes),
+        ("readings committed", found.committed),
+        ("  seen in the database", len(witness.rows)),
+    ]
+    for name, arrived in found.arrived.items():
+        rows += [
+            (f"{name}: delivered", len(arrived.contents)),
+            ("  in connections", arrived.connections),
+            ("  delivered again", arrived.duplicates),
+            ("  of those with the time corrected", arrived.corrected),
+            ("  set aside", len(found.set_aside.get(name, ()))),
+            ("  missing", len(found.lost[name])),
+        ]
+    rows += [(f"dropped: {reason}", readings) for reason, readings in sorted(found.dropped.items())]
+    rows += [
+        ("missing anywhere", len(found.lost_somewhere)),
+        ("dropped after they were committed", found.dropped_with_position),
+        ("left in the buffer", found.left),
+    ]
+    return "\n".join(f"{what:<36} {figure}" for what, figure in rows)
+
+
+def _acknowledged(stay: Stay) -> set[int]:
+    """What a destination has acknowledged while it was there."""
+    waited = set(range(stay.joined_after + 1, stay.last.through + 1))
+    waited.update(*(range(low, high + 1) for low, high in stay.owes))
+    return waited & stay.last.acknowledged(min(waited, default=1))
+
+
+def _in_an_episode(found: Result, ts_ms: int) -> bool:
+    return any(first <= ts_ms <= last for _, first, last in found.episodes)
+
+
+def _torn(arrived: Arrivals) -> Iterator[str]:
+    """Readings of libmodbus devices that no device ever gave: each answers with one new number in all registers."""
+    for position, (device, _, encoded, _) in arrived.contents.items():
+        if b'"r0"' in encoded:
+            values = orjson.loads(encoded)
+            if any(values.get(f"r{n}") != (values["r0"] + n) % 65536 for n in range(REGISTERS)):
+                yield f"{position} of {device} is torn: {values}"
+
+
+def _one(database: sqlite3.Connection, question: str) -> int:
+    (answer,) = database.execute(question).fetchone()
+    return int(answer)

@@ -1,0 +1,172 @@
+"""Everything goes wrong for ten minutes, and nothing that was committed is lost, or lost in silence.
+
+The real gateway reads libmodbus devices and simulated machines, over TCP and pseudo-terminals, and forwards to two
+mosquittos, and to a third that comes and goes. What is done to them is drawn from a seed, which is printed first:
+
+    make chaos CHAOS_SECONDS=120 CHAOS_SEED=7
+
+`tests/chaos/judge.py` says what is promised. The judge sees the database in SQL and the brokers by subscribers of its
+own, and uses nothing of the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.config import GATEWAY, GUEST, REFUSED, REGISTERS, SITE, Config, libmodbus_device, machines
+from tests.chaos.faults import Stage
+from tests.chaos.plan import plan
+from tests.chaos.processes import (
+    Broker,
+    Clock,
+    Diary,
+    Disk,
+    Gateway,
+    Simulators,
+    brokers,
+    free_port,
+    libmodbus_fleet,
+    simulators,
+    small_disk,
+    until,
+)
+from tests.chaos.report import Result, failures, result, table
+from tests.chaos.wire import wires
+from tests.chaos.witness import Witness
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "600"))
+SEED = int(os.environ.get("CHAOS_SEED", str(random.randrange(10**6))))
+DEVICES = 24
+WIRED = 3
+"""So many of them are reached over wires that are cut."""
+DISK_MEGABYTES = 8
+DRAIN_S = 180.0
+
+
+@pytest.mark.chaos
+async def test_everything_goes_wrong_and_no_committed_reading_is_lost(tmp_path: Path) -> None:
+    print(f"\nchaos: CHAOS_SECONDS={SECONDS:g} CHAOS_SEED={SEED}", flush=True)
+    diary = Diary(tmp_path / "diary")
+    try:
+        found = await _run(tmp_path, diary)
+        print(table(found), flush=True)
+        said = failures(found)
+        assert not said, "\n".join(said)
+    except BaseException:
+        print(f"\nchaos: CHAOS_SECONDS={SECONDS:g} CHAOS_SEED={SEED} failed; everything is in {tmp_path}")
+        print("\n".join(diary.path.read_text().splitlines()[-150:]))
+        print("\n".join((tmp_path / "gateway.log").read_text(errors="replace").splitlines()[-60:]))
+        raise
+
+
+async def _run(folder: Path, diary: Diary) -> Result:
+    draw = random.Random(SEED)
+    with (
+        small_disk(folder / "disk", megabytes=DISK_MEGABYTES) as disk,
+        libmodbus_fleet(folder, devices=DEVICES + 2, registers=REGISTERS) as fleet,
+        simulators(Path(__file__).with_name("layout.yaml"), seed=SEED) as twin,
+    ):
+        try:
+            async with _stage(folder, disk=disk, fleet=fleet, twin=twin, diary=diary, draw=draw) as stage:
+                await stage.suffer(plan(SECONDS, seed=SEED))
+                await _recover(stage)
+                return await asyncio.to_thread(result, stage, path=disk.folder / "buffer.db")
+        finally:
+            for file in disk.folder.glob("buffer.db*"):
+                with contextlib.suppress(OSError):
+                    shutil.copy(file, folder)
+
+
+@asynccontextmanager
+async def _stage(
+    folder: Path, *, disk: Disk, fleet: list[int], twin: Simulators, diary: Diary, draw: random.Random
+) -> AsyncIterator[Stage]:
+    """Everything runs while the block lasts, and ends with it."""
+    served = [
+        Broker(folder, "hub-a", rules=[]),
+        Broker(folder, "hub-b", rules=[f"topic deny hub/{SITE}/{GATEWAY}/{REFUSED}"]),
+        Broker(folder, GUEST, rules=[]),
+    ]
+    through_wires = {name: url for name, url in twin.urls.items() if "127.0.0.1" in url}
+    ports = [*fleet[:WIRED], *(int(url.rpartition(":")[2]) for url in through_wires.values())]
+    async with wires(*(broker.port for broker in served)) as to_brokers, wires(*ports) as to_devices:
+        for broker, wire in zip(served, to_brokers, strict=True):
+            broker.wire = wire
+            wire.is_open = False
+        urls = {
+            name: f"{url.partition(':')[0]}://127.0.0.1:{wire.port}"
+            for (name, url), wire in zip(through_wires.items(), to_devices[WIRED:], strict=True)
+        }
+        direct = [*(wire.port for wire in to_devices[:WIRED]), *fleet[WIRED:DEVICES]]
+        config = Config(
+            folder / "hub.yaml",
+            buffer={
+                "path": str(disk.folder / "buffer.db"),
+                "max_bytes": "512KiB" if SECONDS < 200 else "2MiB",
+                "min_free_disk": draw.choice((0, "256KiB", "1MiB")),
+                "when_full": draw.choice(("drop-oldest", "drop-oldest", "drop-newest")),
+            },
+            brokers={broker.name: broker.wire.port for broker in served},
+            devices=[
+                *(
+                    libmodbus_device(f"d{n}", port, priority="low" if n % 2 else "normal")
+                    for n, port in enumerate(direct)
+                ),
+                libmodbus_device(REFUSED, fleet[DEVICES], period="1s"),
+                *machines(twin.urls | urls),
+            ],
+            spare=libmodbus_device("spare", fleet[DEVICES + 1]),
+            http_port=free_port(),
+        )
+        config.write()
+        diary.note(f"buffer: {config.buffer}")
+        clock = Clock(folder)
+        witness = Witness(disk.folder / "buffer.db")
+        gateway = Gateway(config.path, clock=clock, disk=disk, diary=diary)
+        async with brokers(*served), asyncio.TaskGroup() as group:
+            running = group.create_task(gateway.run(), name="gateway")
+            await gateway.ready()
+            watching = group.create_task(witness.watch(), name="witness")
+            try:
+                yield Stage(
+                    gateway=gateway,
+                    brokers=served[:2],
+                    guest=served[2],
+                    devices=to_devices,
+                    simulators=twin,
+                    disk=disk,
+                    clock=clock,
+                    config=config,
+                    witness=witness,
+                    diary=diary,
+                )
+            finally:
+                running.cancel()
+                watching.cancel()
+
+
+async def _recover(stage: Stage) -> None:
+    """All is well again: what waits goes out, and the gateway ends in good order."""
+    stage.heal()
+    stage.diary.note("all is well again")
+    await stage.gateway.ready()
+
+    def drained() -> bool:
+        waiting = [stage.witness.waiting(broker.name) for broker in stage.brokers]
+        return all(one is not None and one < 2 * DEVICES for one in waiting)
+
+    await until(drained, what="what waited has gone out", timeout_s=DRAIN_S)
+    stage.diary.note("what waited has gone out")
+    await stage.gateway.stop_for_good()
+    for broker in (*stage.brokers, stage.guest):
+        await asyncio.to_thread(broker.subscriber.catch_up)
+    stage.witness.look()

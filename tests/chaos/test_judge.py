@@ -1,0 +1,114 @@
+"""The judge of the chaos run finds what it is there to find."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.chaos.judge import Arrivals, Owed, contradictions, missing
+from tests.chaos.plan import EVERY_S, Kind, plan
+from tests.chaos.witness import Stand, content
+
+
+def online(arrivals: Arrivals) -> None:
+    arrivals.take("hub/s/g/status", b'{"online":true}')
+
+
+def reading(position: int, *, device: str = "d", historical: bool = False, **other: Any) -> dict[str, Any]:
+    told = {"id": f"abc-{position}", "ts_ms": 1000 + position, "device": device, "values": {"speed": position}}
+    return told | {"historical": historical} | other
+
+
+def take(arrivals: Arrivals, *readings: dict[str, Any]) -> None:
+    for one in readings:
+        arrivals.take("hub/s/g/d", json.dumps(one).encode())
+
+
+def connected() -> Arrivals:
+    arrivals = Arrivals()
+    online(arrivals)
+    return arrivals
+
+
+def test_a_reading_that_did_not_arrive_is_missing():
+    arrivals = connected()
+    take(arrivals, reading(1), reading(3))
+    assert missing(Owed({1, 2, 3}), arrivals) == {2}
+
+
+def test_a_reading_that_the_destination_refused_is_not_missing():
+    arrivals = connected()
+    take(arrivals, reading(1))
+    assert missing(Owed({1, 2, 3}, set_aside={2}), arrivals) == {3}
+
+
+def test_every_reading_of_an_array_counts():
+    arrivals = connected()
+    arrivals.take("hub/s/g/d", json.dumps([reading(1), reading(2)]).encode())
+    assert sorted(arrivals.contents) == [1, 2]
+    assert arrivals.faults == []
+
+
+def test_a_copy_in_the_next_connection_may_be_historical():
+    arrivals = connected()
+    take(arrivals, reading(1), reading(2))
+    online(arrivals)
+    take(arrivals, reading(2, historical=True), reading(3))
+    assert arrivals.faults == []
+    assert arrivals.duplicates == 1
+
+
+def test_a_copy_that_says_something_else_is_a_fault():
+    arrivals = connected()
+    take(arrivals, reading(1))
+    online(arrivals)
+    take(arrivals, reading(1, values={"speed": 7}))
+    assert len(arrivals.faults) == 1
+    assert "came again as another" in arrivals.faults[0]
+
+
+def test_a_copy_at_another_time_is_a_fault_unless_the_clock_was_not_set():
+    arrivals = connected()
+    take(arrivals, reading(1), reading(2, quality={"speed": "uncertain:clock-unset"}))
+    online(arrivals)
+    take(arrivals, reading(1, ts_ms=7), reading(2, ts_ms=7))
+    assert len(arrivals.faults) == 1
+    assert arrivals.faults[0].startswith("1 came again as another")
+    assert arrivals.corrected == 1
+
+
+def test_a_copy_in_the_same_connection_is_a_fault():
+    arrivals = connected()
+    take(arrivals, reading(1), reading(1, historical=True))
+    assert arrivals.faults == ["1 of d came twice in connection 1"]
+
+
+def test_ids_of_a_device_that_go_back_within_a_lane_are_a_fault():
+    arrivals = connected()
+    take(arrivals, reading(5), reading(4))
+    assert arrivals.faults == ["4 of d came after 5 in the live lane of connection 1"]
+
+
+def test_lanes_devices_and_connections_are_ordered_each_for_itself():
+    arrivals = connected()
+    take(arrivals, reading(5), reading(1, historical=True), reading(4, device="e"), reading(2, historical=True))
+    online(arrivals)
+    take(arrivals, reading(3), reading(6))
+    assert arrivals.faults == []
+
+
+def test_what_differs_from_the_database_is_a_contradiction():
+    arrivals = connected()
+    take(arrivals, reading(1), reading(2))
+    committed = {1: content("d", 1001, {"speed": 1}, {}), 2: content("d", 1002, {"speed": 3}, {})}
+    assert len([*contradictions(committed, arrivals)]) == 1
+
+
+def test_what_a_destination_has_acknowledged_follows_from_what_it_waits_for():
+    assert Stand(through=9, pending=[(3, 4), (8, 8)]).acknowledged(2) == {2, 5, 6, 7, 9}
+
+
+def test_a_seed_gives_the_same_faults_again_and_each_kind_at_least_once():
+    assert plan(60, seed=7) == plan(60, seed=7) != plan(60, seed=8)
+    assert {fault.kind for fault in plan(20, seed=1)} == {*Kind} == {*EVERY_S}
+    assert all(0 < fault.at_s <= 600 for fault in plan(600, seed=7))

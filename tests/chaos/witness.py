@@ -1,0 +1,141 @@
+"""What the database holds, seen from outside in SQL and not through the gateway's code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+LOOK_EVERY_S = 0.1
+
+_NEW_ROWS = """
+SELECT reading.id, point_group.device, reading.observed_at_ns, point_group.points, reading.body, reading.quality
+FROM reading JOIN point_group ON point_group.id = reading.group_id WHERE reading.id > ? ORDER BY reading.id
+"""
+
+Content = tuple[str, int, bytes, bytes]
+"""Of a reading: device, ts_ms, values and quality as JSON objects with sorted keys."""
+
+
+def content(device: str, ts_ms: int, values: dict[str, Any], quality: dict[str, str]) -> Content:
+    """The same for the same reading, whether it was read from the database or received from a broker."""
+    return (
+        device,
+        ts_ms,
+        orjson.dumps(values, option=orjson.OPT_SORT_KEYS),
+        orjson.dumps(quality, option=orjson.OPT_SORT_KEYS),
+    )
+
+
+@dataclass(slots=True)
+class Stand:
+    """What a destination has not acknowledged, as the table `destination` has it: see gateway/buffer/schema."""
+
+    through: int
+    pending: list[tuple[int, int]]
+
+    def acknowledged(self, first: int) -> set[int]:
+        """The positions from `first` on that the destination waits for no more."""
+        found = set(range(first, self.through + 1))
+        for low, high in self.pending:
+            found.difference_update(range(low, high + 1))
+        return found
+
+
+@dataclass(slots=True)
+class Stay:
+    """A destination from when it was first seen in the database to when it was last seen, or to the end."""
+
+    joined_after: int
+    owes: list[tuple[int, int]]
+    """What it waited for when it was first seen."""
+    last: Stand
+
+
+@dataclass(slots=True)
+class Witness:
+    """Everything that was seen, look after look. Rows that came and went between two looks were not."""
+
+    path: Path
+    rows: dict[int, Content] = field(default_factory=dict)
+    stays: dict[str, list[Stay]] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    epochs: set[str] = field(default_factory=set)
+    highest: int = 0
+    looks: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Looks that failed, by SQLite's words."""
+    largest_bytes: int = 0
+    _present: set[str] = field(default_factory=set)
+
+    async def watch(self) -> None:
+        """Look every now and then, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.look)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Take note of what there is. A database that cannot be read at the moment is looked at later."""
+        try:
+            with closing(read_only(self.path)) as database:
+                self._look(database)
+        except sqlite3.OperationalError as error:
+            self.refused[str(error)] += 1
+        self.largest_bytes = max(self.largest_bytes, _bytes_on_disk(self.path))
+
+    def waiting(self, destination: str) -> int | None:
+        """How many readings a destination waited for at the last look; None when it was not there."""
+        if destination not in self._present:
+            return None
+        last = self.stays[destination][-1].last
+        return sum(high - low + 1 for low, high in last.pending) + self.highest - last.through
+
+    def _look(self, database: sqlite3.Connection) -> None:
+        database.execute("BEGIN")  # one state of things for all that follows
+        for position, device, observed_at_ns, points, body, quality in database.execute(_NEW_ROWS, (self.highest,)):
+            self.rows[position] = _content(device, observed_at_ns, points, body, quality)
+            self.highest = position
+        stands = {
+            name: Stand(through, [(low, high) for low, high in json.loads(pending)])
+            for name, through, pending in database.execute("SELECT name, through, pending FROM destination")
+        }
+        for name, stand in stands.items():
+            if name in self._present:
+                self.stays[name][-1].last = stand
+            else:
+                self.stays.setdefault(name, []).append(Stay(stand.through, stand.pending, stand))
+        self._present = set(stands)
+        self.highest = max([self.highest, *(stand.through for stand in stands.values())])
+        self.dropped = Counter(dict(database.execute("SELECT reason, sum(readings) FROM dropped GROUP BY reason")))
+        self.epochs |= {value for (value,) in database.execute("SELECT value FROM state WHERE key = 'epoch'")}
+        self.looks += 1
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """The database of a gateway that may be running."""
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10, isolation_level=None)
+
+
+def _content(device: str, observed_at_ns: int, points: str, body: str, quality: str | None) -> Content:
+    names = [point["name"] for point in orjson.loads(points)]
+    found = orjson.loads(body)
+    if isinstance(found, list):
+        values = {name: value for name, value in zip(names, found, strict=True) if value is not None}
+    else:
+        values = {names[int(index)]: value for index, value in found.items() if value is not None}
+    said = {} if quality is None else orjson.loads(quality)
+    qualities = (
+        dict.fromkeys(names, said) if isinstance(said, str) else {names[int(index)]: one for index, one in said.items()}
+    )
+    return content(device, observed_at_ns // 1_000_000, values, qualities)
+
+
+def _bytes_on_disk(path: Path) -> int:
+    return sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
