@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import orjson
 
-from gateway.buffer import BufferUnavailable, inspect
+from gateway.buffer import BufferUnavailable, inspect, retries
+from gateway.buffer.store import SET_ASIDE_KEPT
 from gateway.config import Settings
 from gateway.decimals import number
+
+_TAKEN_WITHIN_S = 5.0
 
 
 def print_buffer(what: str, settings: Settings, *, destination: str | None, count: int) -> None:
@@ -38,7 +43,52 @@ def _print(what: str, settings: Settings, *, destination: str | None, count: int
     elif what == "export":
         _print_lines(inspect.rows(path, destination=destination))
     else:
-        _print_lines(inspect.set_aside(path))
+        _print_lines(inspect.set_aside(path, destination=destination))
+
+
+def send_again(settings: Settings, *, destination: str | None) -> None:
+    """Have the gateway send again what was set aside, for one destination or for all, and print how many those are.
+
+    Says on stderr what else a person should know: what stays, and that no gateway has taken it yet. Raises
+    `BufferUnavailable`.
+    """
+    path = settings.buffer.path
+    configured = [one.name for one in settings.destinations]
+    if destination is not None and destination not in configured:
+        raise BufferUnavailable(
+            f'there is no destination "{destination}" in the config', hint=f"it has {', '.join(configured)}"
+        )
+    chosen = configured if destination is None else [destination]
+    try:
+        asked = retries.request(path, chosen, since_ns=time.time_ns() - int(settings.buffer.max_age * 1e9))
+        for one in asked:
+            print(f"{one.destination}: {one.readings} readings will be sent again")
+            if one.too_old:
+                _tell(
+                    f"{one.too_old} for {one.destination} are older than buffer.max_age: they stay; raise it for them"
+                )
+        if destination is None:
+            for name, readings in inspect.status(path).set_aside.items():
+                if name not in configured:
+                    _tell(f"{readings} for {name} stay: no destination in the config has that name")
+        if any(one.readings for one in asked) and not _are_taken(settings):
+            _tell("no gateway has taken them yet: they go out when it runs")
+    except PermissionError as error:
+        raise BufferUnavailable(
+            f"cannot open the buffer {path}: {error.strerror}", hint="run this as the gateway's user or as root"
+        ) from error
+
+
+def _are_taken(settings: Settings) -> bool:
+    """Wait for a running gateway to take what was asked for, which it does within about a second."""
+    deadline_s = time.monotonic() + _TAKEN_WITHIN_S
+    while not (taken := retries.is_taken(settings.buffer.path)) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return taken
+
+
+def _tell(text: str) -> None:
+    print(f"hub-gateway: {text}", file=sys.stderr)
 
 
 def _print_status(status: inspect.BufferStatus, *, max_bytes: int) -> None:
@@ -50,7 +100,10 @@ def _print_status(status: inspect.BufferStatus, *, max_bytes: int) -> None:
         print(f"newest     {_utc(status.newest_ns)}")
     for name, backlog in status.backlog.items():
         print(f"waiting    {backlog} for {name}")
-    print(f"set aside  {status.set_aside}")
+    for name, readings in status.set_aside.items():
+        print(f"set aside  {readings} for {name} ({SET_ASIDE_KEPT} are kept in all)")
+    if not status.set_aside:
+        print("set aside  0")
     for drop in status.dropped:
         print(
             f"dropped    {drop.readings} ({drop.reason}), "

@@ -109,9 +109,12 @@ def _buffer(parsed: argparse.Namespace) -> Exit:
     if settings is None:
         return Exit.CONFIG
     from gateway.buffer import BufferUnavailable
-    from gateway.buffer_command import print_buffer
+    from gateway.buffer_command import print_buffer, send_again
 
     try:
+        if parsed.retry:
+            send_again(settings, destination=parsed.destination)
+            return Exit.OK
         print_buffer(parsed.what, settings, destination=parsed.destination, count=parsed.count)
     except BufferUnavailable as error:
         print(f"hub-gateway: {error}", file=sys.stderr)
@@ -180,12 +183,15 @@ def _parser() -> argparse.ArgumentParser:
     add("points", _points, "every point with the request that will fetch it")
     add("schema", _schema, "JSON Schema of the config file, for editors", with_config=False)
     buffer = commands.add_parser("buffer", help="what is waiting, per destination; works while the daemon runs")
-    buffer.set_defaults(command=_buffer, destination=None, count=0)
+    buffer.set_defaults(command=_buffer, destination=None, count=0, retry=False)
     views = buffer.add_subparsers(required=True, dest="what", metavar="WHAT")
     for name, text in _BUFFER_VIEWS.items():
         view = views.add_parser(name, parents=[logging, config], help=text, description=text)
         if name in {"tail", "export"}:
             view.add_argument("--destination", metavar="NAME", help="only what this destination has not acknowledged")
+        if name == "set-aside":
+            view.add_argument("--destination", metavar="NAME", help="only what this destination has refused")
+            view.add_argument("--retry", action="store_true", help="have them sent again, under their old ids")
         if name == "tail":
             view.add_argument("-n", "--count", type=int, default=20, metavar="N", help="how many (default 20)")
     demo = add("demo", _demo, "a simulated hub, a broker and the gateway, live in this terminal", with_config=False)

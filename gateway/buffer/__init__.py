@@ -25,7 +25,8 @@ One writer
 Modules
     pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch
     at open  lock, schema, damage, opening (synchronous, in a thread)
-    running  store (SQL), writer (the task), settling (what became of readings), trouble, buffer
+    running  store (SQL), writer (the task), settling (what became of readings), retries (set aside, sent again),
+             trouble, buffer
              retention (max_bytes, min_free_disk, max_age), drops
 """
 

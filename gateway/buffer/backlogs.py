@@ -106,6 +106,34 @@ class Backlogs:
             _tidy(backlog)
         return lost
 
+    def put_back(self, destination: str, positions: Iterable[tuple[int, bool]]) -> None:
+        """`destination` waits for these again, which it had handled. With each comes whether its row was still there:
+        if not, it has one again now, and what others name at that position is a hole that must not become a reading."""
+        backlog = self._backlogs[destination]
+        others = [one for name, one in self._backlogs.items() if name != destination]
+        self.generation += 1
+        for position, existed in positions:
+            if position in self.dropping or not existed:
+                self.dropping.discard(position)
+                for other in others:
+                    other.pending.discard(position)
+                    other.lost_in_flight.discard(position)
+            self.done.discard(position)
+            if not any(position in other.pending for other in others):
+                self.held += 1
+            backlog.waiting += backlog.pending.add(position, position)
+        self.changes += 1
+
+    def copy(self) -> Backlogs:
+        """One that changes on its own."""
+        backlogs = {
+            name: Backlog(one.pending.copy(), one.waiting, set(one.handed_out), set(one.lost_in_flight))
+            for name, one in self._backlogs.items()
+        }
+        twin = Backlogs(backlogs, held=self.held, done=self.done.copy())
+        twin.changes, twin.dropping, twin.generation = self.changes, set(self.dropping), self.generation
+        return twin
+
     def nothing_before(self, position: int) -> None:
         """No row exists before `position`."""
         for backlog in self._backlogs.values():

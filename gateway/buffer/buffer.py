@@ -128,6 +128,11 @@ class Buffer:
         if position in self._backlogs[destination].pending:
             await self._writer.set_aside(SetAside(destination, position, reason, self._clock_ns()))
 
+    async def returned(self, destination: str, *, seen: int = 0) -> int:
+        """Wait until more than `seen` readings that were set aside wait for `destination` again, since the buffer was
+        opened; how many. They have old positions, so a lane that has passed them does not meet them."""
+        return await self._writer.retries.returned(destination, seen=seen)
+
     def backlog(self, destination: str) -> int:
         """How many committed readings `destination` has not acknowledged."""
         return self._backlogs[destination].waiting

@@ -29,6 +29,7 @@ _ROWS = """
 _SET_ASIDE = """
     SELECT destination, position, reason, set_aside_at_ns, device, period_s, points, observed_at_ns, body, quality
     FROM set_aside JOIN point_group ON point_group.id = group_id
+    WHERE destination = coalesce(?, destination)
     ORDER BY set_aside.id
 """
 
@@ -61,13 +62,14 @@ class BufferStatus:
     newest_ns: int | None
     backlog: Mapping[str, int]
     """Readings that each destination has not acknowledged."""
-    set_aside: int
+    set_aside: Mapping[str, int]
+    """Readings that each destination has refused; at most `SET_ASIDE_KEPT` together."""
     dropped: tuple[DropRecord, ...]
     """Oldest first."""
 
 
 def status(path: Path) -> BufferStatus:
-    with _reading(path) as database:
+    with reading_buffer(path) as database:
         database.execute("BEGIN")
         state = dict(database.execute("SELECT key, value FROM state").fetchall())
         (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
@@ -76,7 +78,7 @@ def status(path: Path) -> BufferStatus:
             database.execute(f"SELECT {which}(id), observed_at_ns FROM reading").fetchone()[1:]  # noqa: S608  two words
             for which in ("min", "max")
         )
-        (set_aside,) = database.execute("SELECT count(*) FROM set_aside").fetchone()
+        set_aside = database.execute("SELECT destination, count(*) FROM set_aside GROUP BY destination").fetchall()
         episodes = database.execute(
             "SELECT reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns FROM dropped ORDER BY id"
         )
@@ -91,7 +93,7 @@ def status(path: Path) -> BufferStatus:
                 name: waiting + max(0, newest - seen)
                 for name, seen, waiting in database.execute("SELECT name, through, waiting FROM destination")
             },
-            set_aside=set_aside,
+            set_aside=dict(set_aside),
             dropped=tuple(DropRecord(*row) for row in episodes),
         )
 
@@ -103,7 +105,7 @@ def rows(path: Path, *, destination: str | None = None, last: int | None = None)
     Only what `destination` waits for, when given; only the newest `last`, when given. Raises `BufferUnavailable` for a
     destination that the buffer does not know.
     """
-    with _reading(path) as database:
+    with reading_buffer(path) as database:
         (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
         after = 0
         if last is not None:
@@ -119,18 +121,20 @@ def rows(path: Path, *, destination: str | None = None, last: int | None = None)
             after = found[-1][0]
 
 
-def set_aside(path: Path) -> Iterator[dict[str, object]]:
-    """What was set aside, oldest first: as `rows`, with `destination`, `reason` and `set_aside_ms`."""
-    with _reading(path) as database:
+def set_aside(path: Path, *, destination: str | None = None) -> Iterator[dict[str, object]]:
+    """What was set aside, by one destination or by all, oldest first: as `rows`, with `destination`, `reason` and
+    `set_aside_ms`."""
+    with reading_buffer(path) as database:
         (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
-        found = database.execute(_SET_ASIDE).fetchall()
-    for destination, position, reason, set_aside_at_ns, *columns in found:
-        about = {"destination": destination, "reason": reason, "set_aside_ms": set_aside_at_ns // 1_000_000}
+        found = database.execute(_SET_ASIDE, (destination,)).fetchall()
+    for refused_by, position, reason, set_aside_at_ns, *columns in found:
+        about = {"destination": refused_by, "reason": reason, "set_aside_ms": set_aside_at_ns // 1_000_000}
         yield _message(f"{epoch}-{position}", columns) | about
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading_buffer(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to an existing buffer, for reading."""
     if not path.exists():
         raise BufferUnavailable(f"there is no buffer at {path}", hint="check buffer.path; the first `run` makes it")
     try:

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.bounds import Bounds, FillRate, Measured, Verdict, wal_budget_bytes
+from gateway.buffer.bounds import CLOCK_UNSET_BEFORE_NS, Bounds, FillRate, Measured, Verdict, wal_budget_bytes
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.groups import Groups
 from gateway.buffer.store import Store
@@ -24,8 +24,6 @@ _log = logging.getLogger(__name__)
 _MOST_DROPPED = 20_000  # rows per step, so that commits are held up for milliseconds only
 _MOST_VACUUMED = 4096  # pages per step
 _LOWEST_FIRST = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
-_CLOCK_UNSET_BEFORE_NS = 1_577_836_800_000_000_000
-"""2020-01-01 UTC. A reading from before then was taken by a clock that was not set; its age is unknown."""
 
 
 class Retention:
@@ -86,6 +84,10 @@ class Retention:
         self._drops.count(self.refusing, Loss.of((observed_at_ns,)))
         return True
 
+    def search_again(self) -> None:
+        """Old readings have come back."""
+        self._searched.clear()
+
     def _drop(self, victims: Sequence[tuple[int, int]], reason: DropReason) -> None:
         lost = self._backlogs.drop(position for position, _ in victims)
         self._tail.forget(position for position, _ in victims)
@@ -113,7 +115,7 @@ class Retention:
             return []
         rows = await self._store.fetch(0, self._tail.end, limit=1000)
         aged = [(row[0], row[2]) for row in takewhile(lambda row: row[2] < limit_ns, rows)]
-        while aged and aged[-1][1] < _CLOCK_UNSET_BEFORE_NS:
+        while aged and aged[-1][1] < CLOCK_UNSET_BEFORE_NS:
             aged.pop()
         return aged
 

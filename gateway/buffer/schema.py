@@ -34,7 +34,7 @@ def versions() -> dict[int, str]:
 @contextmanager
 def connection(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Connection]:
     """A plain connection in autocommit mode, closed at the end. Raises `sqlite3.Error`."""
-    target = read_only_uri(path) if read_only else f"{path.absolute().as_uri()}?mode=rwc"
+    target = read_only_uri(path) if read_only else f"{read_write_uri(path)}c"
     opened = sqlite3.connect(target, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
         yield opened
@@ -45,6 +45,11 @@ def connection(path: Path, *, read_only: bool = False) -> Iterator[sqlite3.Conne
 def read_only_uri(path: Path) -> str:
     """What SQLite opens `path` for reading by."""
     return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def read_write_uri(path: Path) -> str:
+    """What SQLite opens a `path` that exists for writing by."""
+    return f"{path.absolute().as_uri()}?mode=rw"
 
 
 def primary_code(error: sqlite3.Error) -> int:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import encode_ranges
+from gateway.buffer.model import StoreFailed
 from gateway.buffer.store import SetAside, Settlement, Store
 
 _MOST_DELETED = 20_000  # rows in one transaction
+
+
+class Returning(NamedTuple):
+    """A reading that was set aside and is to be sent again: its id there, its position, and whether it is still held
+    for another destination."""
+
+    id: int
+    position: int
+    exists: bool
 
 
 class Settler:
@@ -20,6 +33,9 @@ class Settler:
         self._backlogs = backlogs
         self._drops = drops
         self._set_aside: list[SetAside] = []
+        self._doubtful: tuple[str, Sequence[Returning]] | None = None
+        self.came_back: Callable[[str, Sequence[Returning]], None] = lambda *_: None
+        """Called when a destination waits again for what was set aside."""
 
     @property
     def finished(self) -> bool:
@@ -40,12 +56,13 @@ class Settler:
 
         Rows that everybody has acknowledged are deleted with it, up to a limit: the rest stays in `backlogs.done`.
         """
+        await self._dispel_doubt()
         backlogs, changes = self._backlogs, self._backlogs.changes
         done = _first_of(backlogs, _MOST_DELETED)
         set_aside, episodes = list(self._set_aside), list(self._drops.unsaved.values())
         crowded_out = await self._store.settle(
             Settlement(
-                destinations=[(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs],
+                destinations=_rows_of(backlogs, through),
                 through=through,
                 held=backlogs.held,
                 set_aside=set_aside,
@@ -63,6 +80,52 @@ class Settler:
         if crowded_out:
             self._drops.count(DropReason.SET_ASIDE_FULL, Loss.of(crowded_out))
         self.settled = changes
+
+    async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:
+        """Let `destination` wait again for what was set aside, durable when this returns.
+
+        The database goes first: a `peek` that looked for a row before it is there would take it for dropped.
+        """
+        await self._dispel_doubt()
+        preview = self._backlogs.copy()
+        preview.put_back(destination, [(one.position, one.exists) for one in returning])
+        self._doubtful = destination, returning
+        await self._store.settle(
+            Settlement(
+                destinations=_rows_of(preview, through),
+                through=through,
+                held=preview.held,
+                set_aside=(),
+                episodes=(),
+                done=(),
+                taken_back=[one.id for one in returning],
+            )
+        )
+        self._put_back()
+
+    async def _dispel_doubt(self) -> None:
+        """After an error nobody knows whether a commit reached the disk; the table tells."""
+        if self._doubtful is None:
+            return
+        try:
+            if await self._store.is_set_aside(self._doubtful[1][0].id):
+                self._doubtful = None
+        except StoreFailed as failure:
+            if not failure.damaged:
+                raise
+            self._doubtful = None  # what cannot be read was not moved either
+        self._put_back()
+
+    def _put_back(self) -> None:
+        if self._doubtful is not None:
+            destination, returning = self._doubtful
+            self._doubtful = None
+            self._backlogs.put_back(destination, [(one.position, one.exists) for one in returning])
+            self.came_back(destination, returning)
+
+
+def _rows_of(backlogs: Backlogs, through: int) -> list[tuple[str, int, str, int]]:
+    return [(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs]
 
 
 def _first_of(backlogs: Backlogs, most: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiosqlite
 
-from gateway.buffer.bounds import PAGE_BYTES, Measured
+from gateway.buffer.bounds import CLOCK_UNSET_BEFORE_NS, PAGE_BYTES, Measured
 from gateway.buffer.drops import Episode
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.model import StoreFailed
@@ -30,11 +30,13 @@ from gateway.config import Durability
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
 
+SET_ASIDE_KEPT = 10_000
+"""Readings; when more are set aside, the oldest go."""
+
 Row = tuple[int, int, int, str, str | None]
 """position, group_id, observed_at_ns, body, quality"""
 
 _COLUMNS = 5
-_SET_ASIDE_KEPT = 10_000
 _EPISODES_KEPT = 1_000
 _SYNCHRONOUS = {Durability.POWER_LOSS: "FULL", Durability.PROCESS_CRASH: "NORMAL"}
 
@@ -63,6 +65,8 @@ class Settlement:
     """Ranges of rows to delete."""
     dropped: Sequence[int] = ()
     """Single rows to delete."""
+    taken_back: Sequence[int] = ()
+    """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
 @asynccontextmanager
@@ -131,6 +135,38 @@ class Store:
                 raise
         return crowded_out
 
+    async def retries(self) -> list[tuple[str, int]]:
+        """`(destination, through)`: it is to be sent again what was set aside up to this id."""
+        with _explained(self._path, "read"):
+            found: Any = await self._writer.execute_fetchall("SELECT destination, through FROM retry")
+        rows: list[tuple[str, int]] = found
+        return rows
+
+    async def returning(
+        self, destination: str, *, through: int, since_ns: int, limit: int
+    ) -> list[tuple[int, int, bool]]:
+        """`(id, position, whether it still is a row of reading)` of what was set aside up to the id `through` and
+        observed since then (or by a clock that was not set), ascending by position."""
+        with _explained(self._path, "read"):
+            found: Any = await self._writer.execute_fetchall(
+                "SELECT id, position, EXISTS (SELECT 1 FROM reading WHERE reading.id = position) FROM set_aside "
+                "WHERE destination = ? AND id <= ? AND (observed_at_ns >= ? OR observed_at_ns < ?) "
+                "ORDER BY position LIMIT ?",
+                (destination, through, since_ns, CLOCK_UNSET_BEFORE_NS, limit),
+            )
+        return [(row_id, position, bool(exists)) for row_id, position, exists in found]
+
+    async def is_set_aside(self, row_id: int) -> bool:
+        with _explained(self._path, "read"):
+            return bool(await self._writer.execute_fetchall("SELECT 1 FROM set_aside WHERE id = ?", (row_id,)))
+
+    async def end_retry(self, destination: str, *, through: int) -> None:
+        """Nothing is left to be done for this request. One that was made meanwhile stays."""
+        with _explained(self._path, "commit acknowledgements to"):
+            await self._writer.execute_fetchall(
+                "DELETE FROM retry WHERE destination = ? AND through = ?", (destination, through)
+            )
+
     async def fetch(self, first: int, last: int, *, limit: int) -> list[Row]:
         """Rows with `first <= position <= last`, ascending."""
         with _explained(self._path, "read"):
@@ -181,6 +217,17 @@ class Store:
 
     async def _settle(self, settlement: Settlement) -> list[int]:
         crowded_out: list[int] = []
+        if settlement.taken_back:
+            ids = json.dumps(settlement.taken_back)
+            await self._writer.execute_fetchall(
+                "INSERT OR IGNORE INTO reading (id, group_id, observed_at_ns, body, quality) "
+                "SELECT position, group_id, observed_at_ns, body, quality FROM set_aside "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (ids,),
+            )
+            await self._writer.execute_fetchall(
+                "DELETE FROM set_aside WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+            )
         for one in settlement.set_aside:
             await self._writer.execute_fetchall(
                 "INSERT OR IGNORE INTO set_aside (destination, position, reason, set_aside_at_ns, group_id, "
@@ -190,8 +237,9 @@ class Store:
             )
         if settlement.set_aside:
             rows = await self._writer.execute_fetchall(
-                "DELETE FROM set_aside WHERE id <= (SELECT max(id) FROM set_aside) - ? RETURNING observed_at_ns",
-                (_SET_ASIDE_KEPT,),
+                "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "
+                "LIMIT max(0, (SELECT count(*) FROM set_aside) - ?)) RETURNING observed_at_ns",
+                (SET_ASIDE_KEPT,),
             )
             crowded_out = [row[0] for row in rows]
         if settlement.episodes:

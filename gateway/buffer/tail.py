@@ -56,6 +56,12 @@ class Tail:
                     self._values -= len(slot.reading.values)
                     self._slots[position - self._first] = None
 
+    def unhide(self, positions: Iterable[int]) -> None:
+        """These are in the database again: where there is an empty slot, it no longer counts as in memory."""
+        hidden = [one for one in positions if self.first <= one < self.end and not self._slots[one - self._first]]
+        if hidden:
+            self.forget_before(max(hidden) + 1)
+
     def within(self, first: int, last: int) -> Iterator[StoredReading]:
         """What is in memory between the two positions, both included."""
         slots: Sequence[StoredReading | None] = self._slots

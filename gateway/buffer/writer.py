@@ -20,6 +20,7 @@ from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.retention import Retention
+from gateway.buffer.retries import Retries
 from gateway.buffer.settling import Settler
 from gateway.buffer.store import MOST_ROWS, SetAside, Store
 from gateway.buffer.tail import Tail
@@ -73,6 +74,9 @@ class Writer:
         self._batch: Batch | None = None
         self._doubtful = False
         self._settler = Settler(store=store, backlogs=backlogs, drops=drops)
+        self.retries = Retries(
+            settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
+        )
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = asyncio.Event()
@@ -177,6 +181,10 @@ class Writer:
             if self._backlogs.done:
                 await self._settle()  # deleted first, so that only what is left is judged
             more = await self._retention.look(now_s)
+            if await self.retries.look(through=self.last_committed):
+                more = True
+                self._retention.search_again()
+                self.acknowledged()
             self._look_at_s = now_s if more else now_s + _LOOK_EVERY_S
             self._uninspected_bytes = 0
             self._count_held()

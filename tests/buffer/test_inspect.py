@@ -62,7 +62,7 @@ async def test_status_of_an_open_buffer(bench: Bench) -> None:
         await buffer.flush()
         status = inspect.status(bench.path)
         assert status.epoch == buffer.epoch
-    assert (status.readings, status.set_aside, status.dropped) == (9, 1, ())
+    assert (status.readings, status.set_aside, status.dropped) == (9, {"b": 1}, ())
     assert status.backlog == {"a": 7, "b": 9}
     assert status.oldest_ns == bench.now_ns - 59_000_000_000
     assert status.newest_ns == bench.now_ns

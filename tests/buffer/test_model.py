@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from drivers.model import Point, PointGroup, Reading
 from drivers.settings import Priority
-from gateway.buffer import Buffer
+from gateway.buffer import Buffer, retries
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
 
@@ -194,6 +194,20 @@ class BufferMachine(RuleBasedStateMachine):
             self.model.waiting[destination].discard(position)
             self.model.set_aside.add((destination, position))
             self.settle()
+
+    @rule(destination=st.sampled_from(DESTINATIONS))
+    def send_again(self, destination: str) -> None:
+        """What was set aside, as far as it is not older than the buffer keeps; asked for beside a running buffer."""
+        self.flush()
+        limit_ns = self.now_ns - 1000 * 10**9
+        refused = {position for name, position in self.model.set_aside if name == destination}
+        back = {position for position in refused if self.model.taken_ns[position] >= limit_ns}
+        (asked,) = self.do(asyncio.to_thread(retries.request, self.path, [destination], since_ns=limit_ns))
+        assert (asked.readings, asked.too_old) == (len(back), len(refused - back))
+        self.until(lambda: retries.is_taken(self.path))
+        self.model.waiting[destination] |= back
+        self.model.set_aside -= {(destination, position) for position in back}
+        self.settle()
 
     @rule()
     def restart(self) -> None:
