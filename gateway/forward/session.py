@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,8 +151,11 @@ class Session:
     async def _sweep(self) -> None:
         lane = self._replay(reserve=self._connection.window // 4)
         await self._history_sent.wait()
+        returned = 0
         while True:
-            await asyncio.sleep(SWEEP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    returned = await self._buffer.returned(self._name, seen=returned)
             await self._send(lane, after=0, until=self._passed)
 
     def _replay(self, *, reserve: int) -> Lane:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -300,6 +302,35 @@ def test_what_cannot_be_asked_is_told_with_what_to_do(bench: Bench, monkeypatch:
             other.execute("BEGIN IMMEDIATE")
         with pytest.raises(BufferUnavailable, match=told[how]):
             retries.request(bench.path, ["broker"], since_ns=0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+async def test_a_buffer_of_another_user_is_told_to_be_one(bench: Bench) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from gateway.buffer import retries, BufferUnavailable\n"
+        "os.setuid(65534)\n"
+        "try:\n    retries.request(Path(sys.argv[1]), ['broker'], since_ns=0)\n"
+        "except BufferUnavailable as error:\n    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        async with bench.open(path=Path(folder) / "buffer.db"):
+            pass
+        bench.path.chmod(0o644)
+        done = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, str(bench.path), stdout=subprocess.PIPE
+        )
+        said, _ = await done.communicate()
+    assert said.startswith(b"cannot ")
+    assert b"as the gateway's user or as root" in said
+
+
+async def test_a_buffer_on_a_read_only_disk_is_told_to_be_there(bench: Bench, small_disk: Path) -> None:
+    async with bench.open(path=small_disk / "buffer.db"):
+        pass
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(BufferUnavailable, match=r"cannot .*; (run this|read it) as the gateway's user or as root"):
+        await ask(bench, "broker")
 
 
 async def ask(bench: Bench, destination: str, *, since_ns: int = 0) -> list[Request]:

@@ -144,11 +144,19 @@ class Mosquitto:
         self.options += ["allow_anonymous false", f"password_file {path}"]
 
     def access(self, *rules: str) -> None:
-        """Access rules as in mosquitto's `acl_file`; what they do not name is refused."""
+        """Access rules as in mosquitto's `acl_file`; what they do not name is refused. It may be running."""
         path = self.folder / "access"
         path.write_text("\n".join(rules) + "\n")
         path.chmod(0o644)
-        self.options.append(f"acl_file {path}")
+        if self._process is None:
+            self.options.append(f"acl_file {path}")
+            return
+        reloads = self.log.count("Reloading config")
+        self._process.send_signal(signal.SIGHUP)
+        deadline_s = time.monotonic() + 10
+        while self.log.count("Reloading config") == reloads:
+            assert time.monotonic() < deadline_s, "mosquitto does not read its rules again"
+            time.sleep(0.01)
 
     @asynccontextmanager
     async def subscriber(self, *topics: str, session: str | None = None) -> AsyncIterator[Subscriber]:
