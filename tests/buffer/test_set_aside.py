@@ -283,10 +283,6 @@ async def test_it_is_asked_for_by_another_process_while_the_buffer_is_written_to
 
 @pytest.mark.parametrize("how", ["missing", "older", "locked"])
 def test_what_cannot_be_asked_is_told_with_what_to_do(bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    async def make() -> None:
-        async with bench.open():
-            pass
-
     monkeypatch.setattr(retries, "_REQUEST_WAITS_S", 0.05)
     told = {
         "missing": "there is no buffer at",
@@ -294,7 +290,7 @@ def test_what_cannot_be_asked_is_told_with_what_to_do(bench: Bench, monkeypatch:
         "locked": "database is locked; another process holds the database locked",
     }
     if how != "missing":
-        asyncio.run(make())
+        make(bench, bench.path)
     with closing(sqlite3.connect(bench.path if how != "missing" else ":memory:", isolation_level=None)) as other:
         if how == "older":
             other.execute("PRAGMA user_version = 1")
@@ -305,7 +301,7 @@ def test_what_cannot_be_asked_is_told_with_what_to_do(bench: Bench, monkeypatch:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-async def test_a_buffer_of_another_user_is_told_to_be_one(bench: Bench) -> None:
+def test_a_buffer_of_another_user_is_told_to_be_one(bench: Bench) -> None:
     script = (
         "import os, sys; from pathlib import Path; from gateway.buffer import retries, BufferUnavailable\n"
         "os.setuid(65534)\n"
@@ -314,23 +310,28 @@ async def test_a_buffer_of_another_user_is_told_to_be_one(bench: Bench) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        async with bench.open(path=Path(folder) / "buffer.db"):
-            pass
+        make(bench, Path(folder) / "buffer.db")
         bench.path.chmod(0o644)
-        done = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, str(bench.path), stdout=subprocess.PIPE
-        )
-        said, _ = await done.communicate()
-    assert said.startswith(b"cannot ")
-    assert b"as the gateway's user or as root" in said
+        done = subprocess.run([sys.executable, "-c", script, str(bench.path)], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.startswith(b"cannot ")
+    assert b"as the gateway's user or as root" in done.stdout
 
 
-async def test_a_buffer_on_a_read_only_disk_is_told_to_be_there(bench: Bench, small_disk: Path) -> None:
-    async with bench.open(path=small_disk / "buffer.db"):
-        pass
+def test_a_buffer_on_a_read_only_disk_is_told_to_be_there(bench: Bench, small_disk: Path) -> None:
+    make(bench, small_disk / "buffer.db")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(BufferUnavailable, match=r"cannot .*; (run this|read it) as the gateway's user or as root"):
-        await ask(bench, "broker")
+        retries.request(bench.path, ["broker"], since_ns=0)
+
+
+def make(bench: Bench, path: Path) -> None:
+    """An empty buffer."""
+
+    async def run() -> None:
+        async with bench.open(path=path):
+            pass
+
+    asyncio.run(run())
 
 
 async def ask(bench: Bench, destination: str, *, since_ns: int = 0) -> list[Request]:
