@@ -34,7 +34,6 @@ tests: .venv/test.stamp apt
 	$(BIN)/pytest -m "not chaos" $(ARGS)
 
 chaos: .venv/test.stamp apt  ## everything goes wrong for ten minutes (CHAOS_SECONDS=120 CHAOS_SEED=7), nothing is lost
-	@sh tests/apt.sh faketime:faketime
 	$(BIN)/pytest -m chaos -s $(ARGS)
 
 container-test: .venv/test.stamp apt  ## the unit under a real systemd in a container

@@ -71,6 +71,11 @@ class Stage:
             await self.gateway.stop(again_after_s=again_after_s)
             return "without waiting" if again_after_s is not None else "in good order"
 
+    async def gateway_frozen(self, fault: Fault, draw: random.Random) -> str:
+        async with self.gateway.lock:
+            await self.gateway.freeze(lasts_s=fault.lasts_s)
+        return f"for {fault.lasts_s:.1f} s"
+
     async def broker_killed(self, fault: Fault, draw: random.Random) -> str:
         return await self._broker_away(fault, draw, signal.SIGKILL)
 
@@ -171,13 +176,12 @@ class Stage:
                 self.config.changed_device = {"period": draw.choice(("100ms", PERIOD, "400ms"))}
             else:
                 self.config.with_spare = not self.config.with_spare
-            await self._reload()
-        return what
+            return f"{what}, {await self._reload(draw)}"
 
     async def destinations_changed(self, fault: Fault, draw: random.Random) -> str:
         async with self.gateway.lock:
             what = draw.choice(("added or removed", "added or removed", "changed"))
-            if what == "changed":
+            if what == "changed" and self.injected[fault.kind]:
                 self.config.changed_destination = {
                     "batch": draw.choice((1, 5)),
                     "replay": {
@@ -187,10 +191,10 @@ class Stage:
                 }
             else:
                 self.config.with_guest = not self.config.with_guest
-            await self._reload()
+            said = await self._reload(draw)
             if self.gateway.said("in effect only after a restart"):
                 await self.gateway.stop()
-        return what
+        return f"{what}, {said}"
 
     async def bad_file(self, fault: Fault, draw: random.Random) -> str:
         async with self.gateway.lock:
@@ -206,13 +210,18 @@ class Stage:
                 self.config.write()
         return "refused"
 
-    async def _reload(self) -> None:
-        """Under the gateway's lock."""
+    async def _reload(self, draw: random.Random) -> str:
+        """Under the gateway's lock: have the new config read, or kill the gateway while it reads it."""
         await self._ready()
         before = self.gateway.said("config reloaded")
         self.config.write()
         self.gateway.reload()
+        if draw.random() < 0.2:
+            await asyncio.sleep(draw.uniform(0.0, 0.3))
+            await self.gateway.kill()
+            return "killed meanwhile"
         await until(lambda: self.gateway.said("config reloaded") > before, what="the config is reloaded")
+        return "reloaded"
 
     async def _ready(self) -> None:
         """Under the gateway's lock: nobody kills it, but a full disk may keep it from starting."""
@@ -223,6 +232,7 @@ class Stage:
 _INJECT: dict[Kind, Callable[[Stage, Fault, random.Random], Coroutine[Any, Any, str]]] = {
     Kind.GATEWAY_KILLED: Stage.gateway_killed,
     Kind.GATEWAY_RESTARTED: Stage.gateway_restarted,
+    Kind.GATEWAY_FROZEN: Stage.gateway_frozen,
     Kind.BROKER_KILLED: Stage.broker_killed,
     Kind.BROKER_AWAY: Stage.broker_away,
     Kind.BROKER_HANGS: Stage.broker_hangs,

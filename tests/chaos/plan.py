@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     GATEWAY_KILLED = "gateway killed"
     GATEWAY_RESTARTED = "gateway stopped and started"
+    GATEWAY_FROZEN = "gateway frozen"
     BROKER_KILLED = "broker killed"
     BROKER_AWAY = "broker away"
     BROKER_HANGS = "broker hangs"
@@ -44,6 +45,7 @@ class Fault:
 EVERY_S = {
     Kind.GATEWAY_KILLED: 25,
     Kind.GATEWAY_RESTARTED: 100,
+    Kind.GATEWAY_FROZEN: 100,
     Kind.BROKER_KILLED: 50,
     Kind.BROKER_AWAY: 100,
     Kind.BROKER_HANGS: 150,
@@ -62,6 +64,7 @@ EVERY_S = {
 """One fault of the kind in so many seconds, at least one in a run."""
 
 LASTS_S = {
+    Kind.GATEWAY_FROZEN: (0.5, 10.0),
     Kind.BROKER_KILLED: (0.0, 3.0),
     Kind.BROKER_AWAY: (4.0, 30.0),
     Kind.BROKER_HANGS: (2.0, 12.0),

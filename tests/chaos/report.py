@@ -15,7 +15,7 @@ import orjson
 from tests.chaos.config import GUEST, REGISTERS
 from tests.chaos.faults import Stage
 from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
-from tests.chaos.witness import Stay, read_only
+from tests.chaos.witness import read_only
 
 WITHOUT_POSITION = {"memory", "shutdown", "not-encodable"}
 """Why readings are dropped before they are committed."""
@@ -74,7 +74,7 @@ def result(stage: Stage, *, path: Path) -> Result:
         broker.name: missing(Owed(everything, set_aside.get(broker.name, set())), arrived[broker.name])
         for broker in stage.brokers
     }
-    seen = set().union(*(_acknowledged(stay) for stay in stage.witness.stays.get(GUEST, [])))
+    seen = set().union(*(stay.acknowledged() for stay in stage.witness.stays.get(GUEST, [])))
     lost[GUEST] = missing(Owed(seen, set_aside.get(GUEST, set())), arrived[GUEST])
     return Result(stage, committed, left, set_aside, dropped, episodes, arrived, lost)
 
@@ -152,13 +152,6 @@ def table(found: Result) -> str:
         ("left in the buffer", found.left),
     ]
     return "\n".join(f"{what:<36} {figure}" for what, figure in rows)
-
-
-def _acknowledged(stay: Stay) -> set[int]:
-    """What a destination has acknowledged while it was there."""
-    waited = set(range(stay.joined_after + 1, stay.last.through + 1))
-    waited.update(*(range(low, high + 1) for low, high in stay.owes))
-    return waited & stay.last.acknowledged(min(waited, default=1))
 
 
 def _in_an_episode(found: Result, ts_ms: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.judge import Arrivals, Owed, contradictions, missing
 from tests.chaos.plan import EVERY_S, Kind, plan
-from tests.chaos.witness import Stand, content
+from tests.chaos.witness import Stand, Stay, content
 
 
 def online(arrivals: Arrivals) -> None:
@@ -106,6 +106,11 @@ def test_what_differs_from_the_database_is_a_contradiction():
 
 def test_what_a_destination_has_acknowledged_follows_from_what_it_waits_for():
     assert Stand(through=9, pending=[(3, 4), (8, 8)]).acknowledged(2) == {2, 5, 6, 7, 9}
+
+
+def test_a_destination_that_came_and_went_has_acknowledged_what_it_waited_for_no_more():
+    stay = Stay(joined_after=5, owes=[(2, 3)], last=Stand(through=9, pending=[(3, 3), (8, 9)]))
+    assert stay.acknowledged() == {2, 6, 7}
 
 
 def test_a_seed_gives_the_same_faults_again_and_each_kind_at_least_once():

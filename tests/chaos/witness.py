@@ -58,6 +58,12 @@ class Stay:
     """What it waited for when it was first seen."""
     last: Stand
 
+    def acknowledged(self) -> set[int]:
+        """Everything that came after it, or waited for it, and does so no more."""
+        waited = set(range(self.joined_after + 1, self.last.through + 1))
+        waited.update(*(range(low, high + 1) for low, high in self.owes))
+        return waited & self.last.acknowledged(min(waited, default=1))
+
 
 @dataclass(slots=True)
 class Witness:
