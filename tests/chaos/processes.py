@@ -340,8 +340,8 @@ class Simulators:
         return {name: sorted({*one["possible_faults"]} - _TOLD_MORE) for name, one in endpoints.items()}
 
     def misbehave(self, endpoint: str, fault: str, *, for_s: float) -> None:
-        more = {"delay_ms": 300} if fault == "slow" else {}
-        self._ask("/faults", {"endpoint": endpoint, "fault": fault, "for_s": for_s, **more})
+        more = {"slow": {"for_s": for_s, "delay_ms": 300}, "restart": {}}.get(fault, {"for_s": for_s})
+        self._ask("/faults", {"endpoint": endpoint, "fault": fault, **more})
 
     def _ask(self, path: str, body: dict[str, Any] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -160,11 +160,12 @@ async def _recover(stage: Stage) -> None:
     stage.diary.note("all is well again")
     await stage.gateway.ready()
 
-    def drained() -> bool:
-        waiting = [stage.witness.waiting(broker.name) for broker in stage.brokers]
-        return all(one is not None and one < 2 * DEVICES for one in waiting)
+    until_now = stage.witness.highest
 
-    await until(drained, what="what waited has gone out", timeout_s=DRAIN_S)
+    def everybody_has_more() -> bool:
+        return all(stage.witness.has_everything(one.name, until=until_now + DEVICES) for one in stage.brokers)
+
+    await until(everybody_has_more, what="what waited has gone out, and newer readings too", timeout_s=DRAIN_S)
     stage.diary.note("what waited has gone out")
     await stage.gateway.stop_for_good()
     for broker in (*stage.brokers, stage.guest):

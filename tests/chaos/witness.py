@@ -96,12 +96,10 @@ class Witness:
             self.refused[str(error)] += 1
         self.largest_bytes = max(self.largest_bytes, _bytes_on_disk(self.path))
 
-    def waiting(self, destination: str) -> int | None:
-        """How many readings a destination waited for at the last look; None when it was not there."""
-        if destination not in self._present:
-            return None
+    def has_everything(self, destination: str, *, until: int) -> bool:
+        """Whether a destination waits for nothing up to a position that has been committed."""
         last = self.stays[destination][-1].last
-        return sum(high - low + 1 for low, high in last.pending) + self.highest - last.through
+        return last.through >= until and all(low > until for low, _ in last.pending)
 
     def _look(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN")  # one state of things for all that follows
