@@ -11,9 +11,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.brokers import Broker
 from tests.chaos.config import PERIOD, Config
+from tests.chaos.gateway import Gateway
+from tests.chaos.machine import Clock, Disk, Simulators
 from tests.chaos.plan import Fault, Kind
-from tests.chaos.processes import Broker, Clock, Diary, Disk, Gateway, Simulators, until
+from tests.chaos.waiting import Diary, until
 from tests.chaos.wire import Slow, Wire
 from tests.chaos.witness import Witness
 

@@ -22,24 +22,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.brokers import Broker, brokers, free_port
 from tests.chaos.config import GATEWAY, GUEST, REFUSED, REGISTERS, SITE, Config, libmodbus_device, machines
 from tests.chaos.faults import Stage
+from tests.chaos.gateway import Gateway
+from tests.chaos.machine import Clock, Disk, Simulators, libmodbus_fleet, simulators, small_disk
 from tests.chaos.plan import plan
-from tests.chaos.processes import (
-    Broker,
-    Clock,
-    Diary,
-    Disk,
-    Gateway,
-    Simulators,
-    brokers,
-    free_port,
-    libmodbus_fleet,
-    simulators,
-    small_disk,
-    until,
-)
 from tests.chaos.report import Result, failures, result, table
+from tests.chaos.waiting import Diary, until
 from tests.chaos.wire import wires
 from tests.chaos.witness import Witness
 

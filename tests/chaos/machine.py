@@ -1,0 +1,121 @@
+"""What is around the gateway: a clock that jumps, a small disk, devices."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_TOLD_MORE = {"none", "exception", "antenna-lost", "wrong-clock"}
+
+
+class Clock:
+    """The wall clock that a process sees: the real one and an offset. Everybody else's is left alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "clock"
+        self._library = folder / "wall_clock.so"
+        source = Path(__file__).with_name("wall_clock.c")
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", self._library, source], check=True)
+        self._offset.write_bytes(bytes(8))
+
+    def jump(self, offset_s: int) -> None:
+        """The offset from the real time, from now on."""
+        with self._offset.open("r+b", buffering=0) as file:
+            file.write(offset_s.to_bytes(8, sys.byteorder, signed=True))
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in order to see it."""
+        return {"LD_PRELOAD": str(self._library), "WALL_CLOCK": str(self._offset)}
+
+
+class Disk:
+    """A small file system of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.is_full = False
+        self._filling = folder / "filling"
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        self.is_full = True
+        with contextlib.suppress(OSError), self._filling.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(65536))
+        with contextlib.suppress(OSError), self._filling.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+
+    def free(self) -> None:
+        self._filling.unlink(missing_ok=True)
+        self.is_full = False
+
+
+@contextmanager
+def small_disk(folder: Path, *, megabytes: int) -> Iterator[Disk]:
+    """A tmpfs that is mounted on `folder` while the block lasts. Fails the test when that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", str(folder)]
+    mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.fail(f"a disk that fills up needs root, to mount a tmpfs: {mounted.stderr.strip()}")
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def libmodbus_fleet(folder: Path, *, devices: int, registers: int) -> Iterator[list[int]]:
+    """The ports of devices that share no code with the gateway, nor with the simulators."""
+    binary, source = folder / "libmodbus_fleet", Path(__file__).with_name("libmodbus_fleet.c")
+    subprocess.run(["gcc", "-O1", "-o", binary, source, "-lmodbus"], check=True)
+    with subprocess.Popen([binary, str(devices), str(registers)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield [int(process.stdout.readline()) for _ in range(devices)]
+        finally:
+            process.kill()
+
+
+class Simulators:
+    """The simulated machines: their URLs, and the port at which they are told to misbehave."""
+
+    def __init__(self, ready: dict[str, Any]) -> None:
+        self.urls: dict[str, str] = ready["endpoints"]
+        self._control = ready["control"]
+
+    def can(self) -> dict[str, list[str]]:
+        """The faults that each endpoint knows, but for those that need to be told more."""
+        endpoints = self._ask("/", None)["endpoints"]
+        return {name: sorted({*one["possible_faults"]} - _TOLD_MORE) for name, one in endpoints.items()}
+
+    def misbehave(self, endpoint: str, fault: str, *, for_s: float) -> None:
+        more = {"slow": {"for_s": for_s, "delay_ms": 300}, "restart": {}}.get(fault, {"for_s": for_s})
+        self._ask("/faults", {"endpoint": endpoint, "fault": fault, **more})
+
+    def _ask(self, path: str, body: dict[str, Any] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(self._control + path, data, timeout=10) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def simulators(layout: Path, *, seed: int) -> Iterator[Simulators]:
+    """Machines of `layout` in a process of their own."""
+    command = [sys.executable, "-m", "simulators", "run", str(layout), "--seed", str(seed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Simulators(json.loads(process.stdout.readline()))
+        finally:
+            process.kill()
