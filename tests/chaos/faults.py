@@ -196,6 +196,7 @@ class Stage:
                 self.config.with_guest = not self.config.with_guest
             said = await self._reload(draw)
             if self.gateway.said("in effect only after a restart"):
+                await self._ready()
                 await self.gateway.stop()
         return f"{what}, {said}"
 
