@@ -26,7 +26,7 @@ Modules
     pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch
     at open  lock, schema, damage, opening (synchronous, in a thread)
     running  store (SQL), writer (the task), settling (what became of readings), retries (set aside, sent again),
-             trouble, buffer
+             leaving (of a destination), trouble, buffer
              retention (max_bytes, min_free_disk, max_age), drops
 """
 

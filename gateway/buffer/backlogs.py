@@ -4,6 +4,8 @@ Per destination: `pending`, a few ranges, and `waiting`, the number of readings 
 differ when readings were dropped by priority out of the middle: cutting every hole into the ranges would make as many
 ranges as there are survivors, so `pending` may name positions that no longer exist. Holes disappear when a `peek`
 passes over them, when everything before them is gone, and when nothing is left waiting.
+
+What only a destination that leaves was waiting for is `orphaned` until `gateway.buffer.leaving` has counted it as lost.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gateway.buffer.ranges import Ranges
+from gateway.buffer.ranges import Ranges, union
+from gateway.config import Start
 
 
 @dataclass(slots=True)
@@ -29,24 +32,29 @@ class Backlog:
 class Backlogs:
     """Every destination's backlog, and what follows from them together.
 
-    `held` is the number of readings that at least one destination waits for; `done` are the positions that every
-    destination has acknowledged and whose rows are still to be deleted; `changes` grows with everything that has to be
-    made durable.
+    `held` is the number of readings that at least one destination waits for or that are `orphaned`; `done` are the
+    positions that every destination has acknowledged and whose rows are still to be deleted; `changes` grows with
+    everything that has to be made durable. Nobody waits for what is `orphaned`.
     """
 
-    def __init__(self, backlogs: Mapping[str, Backlog], *, held: int, done: Ranges) -> None:
+    def __init__(
+        self, backlogs: Mapping[str, Backlog], *, held: int, done: Ranges, orphaned: Ranges | None = None
+    ) -> None:
         self._backlogs = dict(backlogs)
         self.held = held
         self.done = done
+        self.orphaned = orphaned or Ranges()
+        self.left: set[str] = set()
+        """Destinations that have left and still have a row in the database."""
         self.changes = 0
         self.dropping: set[int] = set()
         """Dropped, but their rows are still to be deleted."""
         self.generation = 0
-        """Grows with every `drop`: what was read from the database before is out of date."""
+        """Grows with every `drop` and the like: what was read from the database before is out of date."""
 
     def __getitem__(self, destination: str) -> Backlog:
-        """Raises KeyError for a destination that the buffer was not opened with."""
-        return self._backlogs[destination]
+        """That of a destination that has left is empty."""
+        return self._backlogs.get(destination) or Backlog(Ranges(), 0)
 
     def __iter__(self) -> Iterator[tuple[str, Backlog]]:
         return iter(self._backlogs.items())
@@ -58,6 +66,39 @@ class Backlogs:
             (one.pending.first for one in self._backlogs.values() if one.pending.first is not None), default=None
         )
 
+    def join(self, destination: str, start: Start) -> None:
+        """Another destination. Does nothing when it is there already."""
+        if destination in self._backlogs:
+            return
+        backlog = Backlog(Ranges(), 0)
+        if start is Start.OLDEST:
+            backlog = Backlog(union((*(one.pending for one in self._backlogs.values()), self.orphaned)), self.held)
+            self.orphaned.clear()
+            self.generation += 1
+        self._backlogs[destination] = backlog
+        self.left.discard(destination)
+        self.changes += 1
+
+    def leave(self, destination: str) -> Backlog:
+        """One destination less. Returns what it was waiting for; what nobody else waits for is `orphaned` now."""
+        backlog = self._backlogs.pop(destination)
+        alone = backlog.pending.copy()
+        for other in self._backlogs.values():
+            alone.subtract(other.pending)
+        self.orphaned = union((self.orphaned, alone))
+        self.left.add(destination)
+        self.changes += 1
+        return backlog
+
+    def lose_orphans(self, spans: Iterable[tuple[int, int]], readings: int) -> None:
+        """These were found to be `readings` rows and have been counted as lost: their rows are to be deleted."""
+        for first, last in spans:
+            self.orphaned.remove(first, last)
+            if readings:
+                self.done.add(first, last)
+        self.held -= readings
+        self.changes += 1
+
     def committed(self, first: int, last: int) -> None:
         """New positions exist; every destination waits for them."""
         for backlog in self._backlogs.values():
@@ -66,7 +107,9 @@ class Backlogs:
 
     def acknowledge(self, destination: str, positions: Iterable[int]) -> bool:
         """Positions that the destination does not wait for are ignored. Returns whether anything changed."""
-        backlog = self._backlogs[destination]
+        backlog = self._backlogs.get(destination)
+        if backlog is None:  # it has left
+            return False
         others = [one.pending for name, one in self._backlogs.items() if name != destination]
         changed = False
         for position in positions:
@@ -92,6 +135,8 @@ class Backlogs:
         self.generation += 1
         for position in positions:
             self.dropping.add(position)
+            if self.orphaned.discard(position):
+                lost.add(position)
             for backlog in self._backlogs.values():
                 if position not in backlog.pending:
                     continue
@@ -109,7 +154,7 @@ class Backlogs:
     def put_back(self, destination: str, positions: Iterable[tuple[int, bool]]) -> None:
         """`destination` waits for these again, which it had handled. With each comes whether its row was still there:
         if not, it has one again now, and what others name at that position is a hole that must not become a reading."""
-        backlog = self._backlogs[destination]
+        backlog = self._backlogs.get(destination)
         others = [one for name, one in self._backlogs.items() if name != destination]
         self.generation += 1
         for position, existed in positions:
@@ -119,9 +164,13 @@ class Backlogs:
                     other.pending.discard(position)
                     other.lost_in_flight.discard(position)
             self.done.discard(position)
-            if not any(position in other.pending for other in others):
+            orphaned = self.orphaned.discard(position) and existed
+            if not orphaned and not any(position in other.pending for other in others):
                 self.held += 1
-            backlog.waiting += backlog.pending.add(position, position)
+            if backlog is None:  # it left meanwhile
+                self.orphaned.add(position, position)
+            else:
+                backlog.waiting += backlog.pending.add(position, position)
         self.changes += 1
 
     def copy(self) -> Backlogs:
@@ -130,20 +179,17 @@ class Backlogs:
             name: Backlog(one.pending.copy(), one.waiting, set(one.handed_out), set(one.lost_in_flight))
             for name, one in self._backlogs.items()
         }
-        twin = Backlogs(backlogs, held=self.held, done=self.done.copy())
+        twin = Backlogs(backlogs, held=self.held, done=self.done.copy(), orphaned=self.orphaned.copy())
         twin.changes, twin.dropping, twin.generation = self.changes, set(self.dropping), self.generation
         return twin
 
     def nothing_before(self, position: int) -> None:
         """No row exists before `position`."""
+        self.orphaned.remove(1, position - 1)
         for backlog in self._backlogs.values():
             backlog.pending.remove(1, position - 1)
             if backlog.lost_in_flight:
                 backlog.lost_in_flight = {one for one in backlog.lost_in_flight if one >= position}
-
-    def nothing_between(self, destination: str, first: int, last: int) -> None:
-        """No row that `destination` waits for exists in `[first, last]`: a `peek` has looked."""
-        self._backlogs[destination].pending.remove(first, last)
 
 
 def _tidy(backlog: Backlog) -> None:

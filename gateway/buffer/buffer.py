@@ -6,8 +6,9 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
 
 from drivers.model import Reading
 from drivers.settings import Priority
@@ -17,12 +18,13 @@ from gateway.buffer.damage import suspicion
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import decode_reading
 from gateway.buffer.groups import Groups
+from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.lock import exclusive
 from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.store import Row, SetAside, Store, connect
 from gateway.buffer.writer import Writer
-from gateway.config import BufferSettings
+from gateway.config import BufferSettings, Start
 from gateway.health import BufferHealth
 
 _log = logging.getLogger(__name__)
@@ -57,16 +59,19 @@ class Buffer:
         settings: BufferSettings,
         *,
         destinations: Sequence[str],
+        starts: Mapping[str, Start] = MappingProxyType({}),
         health: BufferHealth,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> AbstractAsyncContextManager[Buffer]:
         """Open (or make, migrate, repair) the database and run its writer for as long as the context lasts.
 
-        On a new database every destination starts at the beginning; one that joins later starts at that moment; the
-        backlog of one that is no longer named is freed. Leaving the context commits everything that was appended and
-        makes every acknowledgement durable. Raises `BufferUnavailable` on entering.
+        On a new database every destination starts at the beginning. One that joins later does as in `attach`, by its
+        entry in `starts` (`Start.NOW` without one); one that is no longer named does as in `detach`. Leaving the
+        context commits everything that was appended and makes every acknowledgement durable. Raises
+        `BufferUnavailable` on entering.
         """
-        return _opened(settings, destinations=destinations, health=health, clock_ns=clock_ns)
+        joining = {name: starts.get(name, Start.NOW) for name in destinations}
+        return _opened(settings, destinations=joining, health=health, clock_ns=clock_ns)
 
     @property
     def last_committed(self) -> int:
@@ -96,7 +101,7 @@ class Buffer:
         Recent ones come from memory. While older ones cannot be read from the database, only those in memory are
         returned.
         """
-        backlog = self._backlogs[destination]
+        backlog = self._backlogs[destination]  # the same for the whole of it, though the destination may leave
         found: list[StoredReading] = []
         position = after + 1
         while len(found) < limit:
@@ -106,7 +111,7 @@ class Buffer:
                 break
             position = span[0]
             if position < self._writer.tail.first:
-                stored, position = await self._fetch(destination, position, last=last, limit=limit - len(found))
+                stored, position = await self._fetch(backlog, position, last=last, limit=limit - len(found))
             else:
                 following = min(span[1] + 1, position + limit - len(found))
                 stored, position = list(self._writer.tail.within(position, following - 1)), following
@@ -128,6 +133,26 @@ class Buffer:
         if position in self._backlogs[destination].pending:
             await self._writer.set_aside(SetAside(destination, position, reason, self._clock_ns()))
 
+    async def attach(self, destination: str, *, start: Start) -> None:
+        """From now on `destination` waits for what is committed, and with `Start.OLDEST` also for everything that is
+        still held for another, though it be one that is leaving. Does nothing when it is there already.
+
+        Returns when that is durable, or at once while the database does not accept commits (it follows then).
+        """
+        self._backlogs.join(destination, start)
+        await self._writer.joined()
+
+    def detach(self, destination: str) -> None:
+        """`destination` has left: what only it was waiting for is lost, counted as `destination-removed`, and deleted.
+
+        That is done piece by piece beside everything else and made durable with the acknowledgements. After a crash the
+        next `open` goes on with it, unless `destination` is named again, which then finds what is left. Does nothing
+        for a destination that is not there; one that has left has an empty backlog, and acknowledges nothing.
+        """
+        if any(name == destination for name, _ in self._backlogs):
+            tell_of_leaving(destination, self._backlogs.leave(destination).waiting)
+            self._writer.acknowledged()
+
     async def returned(self, destination: str, *, seen: int = 0) -> int:
         """Wait until more than `seen` readings that were set aside wait for `destination` again, since the buffer was
         opened; how many. They have old positions, so a lane that has passed them does not meet them."""
@@ -137,10 +162,10 @@ class Buffer:
         """How many committed readings `destination` has not acknowledged."""
         return self._backlogs[destination].waiting
 
-    async def _fetch(self, destination: str, first: int, *, last: int, limit: int) -> tuple[list[StoredReading], int]:
+    async def _fetch(self, backlog: Backlog, first: int, *, last: int, limit: int) -> tuple[list[StoredReading], int]:
         """Rows from the database, and the position to go on from. One query spans small gaps in what is pending."""
         tail_first = self._writer.tail.first
-        final = _reach(self._backlogs[destination], first, min(last, tail_first - 1), limit)
+        final = _reach(backlog, first, min(last, tail_first - 1), limit)
         generation = self._backlogs.generation
         rows = await self._rows(first, final, limit=limit)
         if rows is None:
@@ -151,7 +176,7 @@ class Buffer:
         unreadable: list[tuple[int, int]] = []
         following = first
         for position, group_id, observed_at_ns, body, quality in rows:
-            self._backlogs.nothing_between(destination, following, position - 1)
+            backlog.pending.remove(following, position - 1)  # holes
             following = position + 1
             if position in self._backlogs.dropping:
                 continue
@@ -164,7 +189,7 @@ class Buffer:
         if unreadable:
             self._writer.lose_unreadable(unreadable)
         if len(rows) < limit:
-            self._backlogs.nothing_between(destination, following, final)
+            backlog.pending.remove(following, final)
             following = final + 1
         return stored, following
 
@@ -195,7 +220,7 @@ def _reach(backlog: Backlog, first: int, last: int, limit: int) -> int:
 
 @asynccontextmanager
 async def _opened(
-    settings: BufferSettings, *, destinations: Sequence[str], health: BufferHealth, clock_ns: Callable[[], int]
+    settings: BufferSettings, *, destinations: Mapping[str, Start], health: BufferHealth, clock_ns: Callable[[], int]
 ) -> AsyncIterator[Buffer]:
     path = settings.path
     health.max_bytes = settings.max_bytes
@@ -207,9 +232,6 @@ async def _opened(
             now_ns = clock_ns()
             drops.count(DropReason.DAMAGED, Loss(opened.damaged, now_ns, now_ns))
             drops.ended(DropReason.DAMAGED)
-        if opened.removed is not None:
-            drops.count(DropReason.DESTINATION_REMOVED, opened.removed)
-            drops.ended(DropReason.DESTINATION_REMOVED)
         try:
             async with connect(
                 path, durability=settings.durability, wal_bytes=wal_budget_bytes(settings.max_bytes)

@@ -18,7 +18,7 @@ from drivers.model import Reading
 from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges
-from gateway.buffer.schema import connection, identify
+from gateway.buffer.schema import ORPHANED, connection, identify
 
 _CHUNK = 500
 _ROWS = """
@@ -92,6 +92,7 @@ def status(path: Path) -> BufferStatus:
             backlog={
                 name: waiting + max(0, newest - seen)
                 for name, seen, waiting in database.execute("SELECT name, through, waiting FROM destination")
+                if name != ORPHANED
             },
             set_aside=dict(set_aside),
             dropped=tuple(DropRecord(*row) for row in episodes),
@@ -153,7 +154,7 @@ def _pending(database: sqlite3.Connection, path: Path, destination: str | None) 
         return None
     found = database.execute("SELECT through, pending FROM destination WHERE name = ?", (destination,)).fetchone()
     if found is None:
-        names = ", ".join(name for (name,) in database.execute("SELECT name FROM destination"))
+        names = ", ".join(name for (name,) in database.execute("SELECT name FROM destination") if name != ORPHANED)
         raise BufferUnavailable(f'{path} knows no destination "{destination}"', hint=f"it knows {names}")
     pending = decode_ranges(found[1])
     pending.add(found[0] + 1, 2**62)

@@ -9,19 +9,19 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.damage import damage, finish_replacing, replace, suspicion
-from gateway.buffer.drops import Loss
 from gateway.buffer.encoding import decode_ranges, encode_ranges
 from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.model import BufferUnavailable
-from gateway.buffer.ranges import Ranges
-from gateway.buffer.schema import connection, migrate, primary_code
-from gateway.config import BufferSettings, Durability
+from gateway.buffer.ranges import Ranges, union
+from gateway.buffer.schema import ORPHANED, connection, migrate, primary_code
+from gateway.config import BufferSettings, Durability, Start
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +44,9 @@ class Opened:
     """The first free id of the table `dropped`."""
     damaged: int
     """Positions that could not be salvaged from a damaged database."""
-    removed: Loss | None
-    """Readings that only a removed destination was waiting for."""
 
 
-def prepare(settings: BufferSettings, *, destinations: Sequence[str], clock_ns: Callable[[], int]) -> Opened:
+def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], clock_ns: Callable[[], int]) -> Opened:
     """Open, repair or make the database. The caller holds the lock. Raises `BufferUnavailable`."""
     path = settings.path
     try:
@@ -73,7 +71,7 @@ def mark_stopped(path: Path) -> None:
         database.execute("UPDATE state SET value = '' WHERE key = 'running'")
 
 
-def _prepared(settings: BufferSettings, destinations: Sequence[str], clock_ns: Callable[[], int]) -> Opened:
+def _prepared(settings: BufferSettings, destinations: Mapping[str, Start], clock_ns: Callable[[], int]) -> Opened:
     damaged = _repair(settings.path, clock_ns=clock_ns)
     migrate(settings.path)
     with connection(settings.path) as database:
@@ -97,7 +95,9 @@ def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
     return skipped
 
 
-def _stand(database: sqlite3.Connection, settings: BufferSettings, destinations: Sequence[str], damaged: int) -> Opened:
+def _stand(
+    database: sqlite3.Connection, settings: BufferSettings, destinations: Mapping[str, Start], damaged: int
+) -> Opened:
     state = dict(database.execute("SELECT key, value FROM state").fetchall())
     oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
     newest, _ = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
@@ -109,24 +109,25 @@ def _stand(database: sqlite3.Connection, settings: BufferSettings, destinations:
     existing = Ranges([(oldest, newest)] if oldest is not None and newest is not None else [])
     for through, pending, _ in known.values():
         pending.add(through + 1, last)
+    before = {name: Backlog(pending, waiting + last - through) for name, (through, pending, waiting) in known.items()}
+    # without any: a new database, or a salvaged one whose destinations could not be read
+    wanted = union(one.pending for one in before.values()) if before else existing.copy()
+    held = _held(database, before, wanted)
     backlogs: dict[str, Backlog] = {}
-    for name in destinations:
-        if name in known:
-            through, pending, waiting = known[name]
-            backlogs[name] = Backlog(pending, waiting + last - through)
-        elif known:  # it joins now
+    for name, start in destinations.items():
+        if name in before:
+            backlogs[name] = before[name]
+        elif not before or start is Start.OLDEST:
+            backlogs[name] = Backlog(wanted.copy(), held)
+        else:
             backlogs[name] = Backlog(Ranges(), 0)
-        else:  # a new database, or a salvaged one whose destinations could not be read
-            (rows,) = database.execute("SELECT count(*) FROM reading").fetchone()
-            backlogs[name] = Backlog(existing.copy(), rows)
-    wanted = Ranges(pair for backlog in backlogs.values() for pair in backlog.pending)
-    removed = _freed(
-        database, {name: pending for name, (_, pending, _) in known.items() if name not in backlogs}, wanted
-    )
+    for name in before.keys() - backlogs.keys() - {ORPHANED}:
+        tell_of_leaving(name, before[name].waiting)
+    orphaned = wanted.copy()
+    for backlog in backlogs.values():
+        orphaned.subtract(backlog.pending)
     done = existing.copy()
-    for first, final in wanted:
-        done.remove(first, final)
-    held = _held(database, backlogs, wanted)
+    done.subtract(wanted)
     if _power_was_cut(state):
         _log.warning(
             "the machine went down while the buffer was open with durability process-crash: the last readings before "
@@ -139,22 +140,20 @@ def _stand(database: sqlite3.Connection, settings: BufferSettings, destinations:
     database.execute("BEGIN IMMEDIATE")
     database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
     database.execute("DELETE FROM destination")
-    database.executemany(
-        "INSERT INTO destination VALUES (?, ?, ?, ?)",
-        [(name, last, encode_ranges(one.pending), one.waiting) for name, one in backlogs.items()],
-    )
+    rows = [(name, last, encode_ranges(one.pending), one.waiting) for name, one in backlogs.items()]
+    rows += [(ORPHANED, last, encode_ranges(orphaned), 0)] if orphaned else []
+    database.executemany("INSERT INTO destination VALUES (?, ?, ?, ?)", rows)
     database.execute("COMMIT")
     (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
     groups = Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group"))
     return Opened(
         epoch=epoch,
         last_position=last,
-        backlogs=Backlogs(backlogs, held=held, done=done),
+        backlogs=Backlogs(backlogs, held=held, done=done, orphaned=orphaned),
         groups=groups,
         oldest_ns=oldest_ns if held else None,
         next_drop=(drops or 0) + 1,
         damaged=damaged,
-        removed=removed,
     )
 
 
@@ -165,29 +164,14 @@ def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[No
 
 
 def _held(database: sqlite3.Connection, backlogs: dict[str, Backlog], wanted: Ranges) -> int:
-    """Rows that somebody waits for: counted by the book with one destination, by the database with several."""
-    if len(backlogs) == 1:
+    """Rows that somebody waits for or that are orphaned: by the book when there are no holes, or by the database."""
+    if not backlogs:
+        return _count(database, 0, 2**62)
+    if len(backlogs) == 1 and ORPHANED not in backlogs:
         return next(iter(backlogs.values())).waiting
     if all(one.waiting == one.pending.count for one in backlogs.values()):
         return wanted.count
     return sum(_count(database, first, last) for first, last in wanted)
-
-
-def _freed(database: sqlite3.Connection, gone: dict[str, Ranges], wanted: Ranges) -> Loss | None:
-    """Report destinations that left the configuration; returns the readings that only they were waiting for."""
-    lost = Ranges()
-    for name, pending in gone.items():
-        if pending:
-            _log.warning("the destination %s is no longer configured: its backlog is freed", name)
-        for first, last in pending:
-            lost.add(first, last)
-    for first, last in wanted:
-        lost.remove(first, last)
-    query = "SELECT count(*), min(observed_at_ns), max(observed_at_ns) FROM reading WHERE id BETWEEN ? AND ?"
-    found = [row for pair in lost if (row := database.execute(query, pair).fetchone())[0]]
-    if not found:
-        return None
-    return Loss(sum(row[0] for row in found), min(row[1] for row in found), max(row[2] for row in found))
 
 
 def _count(database: sqlite3.Connection, first: int, last: int) -> int:

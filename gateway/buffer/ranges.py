@@ -98,6 +98,21 @@ class Ranges:
         self.count -= removed
         return removed
 
+    def head(self, most: int) -> list[tuple[int, int]]:
+        """The first ranges, up to `most` integers and a few hundred ranges."""
+        chosen: list[tuple[int, int]] = []
+        for first, last in self:
+            chosen.append((first, min(last, first + most - 1)))
+            most -= chosen[-1][1] - first + 1
+            if most <= 0 or len(chosen) >= 256:
+                break
+        return chosen
+
+    def subtract(self, other: Ranges) -> None:
+        """Remove every member of `other`."""
+        for first, last in other:
+            self.remove(first, last)
+
     def discard(self, position: int) -> bool:
         """Remove one integer. Returns whether it was there. The hot path: one call per acknowledgement."""
         index = bisect_right(self._firsts, position) - 1
@@ -123,3 +138,8 @@ class Ranges:
             if self._firsts[index] > last or first > last:
                 return
             yield max(first, self._firsts[index]), min(last, self._lasts[index])
+
+
+def union(sets: Iterable[Ranges]) -> Ranges:
+    """Everything that is in one of them."""
+    return Ranges(pair for one in sets for pair in one)

@@ -19,6 +19,10 @@ from gateway.buffer.model import BufferUnavailable
 APPLICATION_ID = 0x48554247
 """`HUBG`, at byte 68 of the file: what `file` and `sqlite3` recognise the buffer by."""
 
+ORPHANED = ""
+"""The name in `destination` under which stands what only destinations that have left were waiting for, while it is
+being counted and deleted."""
+
 BUSY_TIMEOUT_S = 1.0
 
 

@@ -9,6 +9,7 @@ from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
+from gateway.buffer.schema import ORPHANED
 from gateway.buffer.store import SetAside, Settlement, Store
 
 _MOST_DELETED = 20_000  # rows in one transaction
@@ -33,6 +34,7 @@ class Settler:
         self._backlogs = backlogs
         self._drops = drops
         self._set_aside: list[SetAside] = []
+        self._orphaned = bool(backlogs.orphaned)  # whether the database has a row of that name
         self._doubtful: tuple[str, Sequence[Returning]] | None = None
         self.came_back: Callable[[str, Sequence[Returning]], None] = lambda *_: None
         """Called when a destination waits again for what was set aside."""
@@ -58,11 +60,14 @@ class Settler:
         """
         await self._dispel_doubt()
         backlogs, changes = self._backlogs, self._backlogs.changes
-        done = _first_of(backlogs, _MOST_DELETED)
-        set_aside, episodes = list(self._set_aside), list(self._drops.unsaved.values())
+        done = backlogs.done.head(_MOST_DELETED)
+        set_aside, episodes, left = list(self._set_aside), list(self._drops.unsaved.values()), set(backlogs.left)
+        orphaned = bool(backlogs.orphaned)
+        gone = {*left, ORPHANED} if self._orphaned and not orphaned else left
         crowded_out = await self._store.settle(
             Settlement(
                 destinations=_rows_of(backlogs, through),
+                left=tuple(gone),
                 through=through,
                 held=backlogs.held,
                 set_aside=set_aside,
@@ -75,6 +80,8 @@ class Settler:
             backlogs.done.remove(first, last)
         del self._set_aside[: len(set_aside)]
         backlogs.dropping.clear()
+        backlogs.left -= left
+        self._orphaned = orphaned
         for episode in episodes:
             self._drops.unsaved.pop(episode.id, None)
         if crowded_out:
@@ -90,9 +97,11 @@ class Settler:
         preview = self._backlogs.copy()
         preview.put_back(destination, [(one.position, one.exists) for one in returning])
         self._doubtful = destination, returning
+        self._orphaned = self._orphaned or bool(preview.orphaned)
         await self._store.settle(
             Settlement(
                 destinations=_rows_of(preview, through),
+                left=(),
                 through=through,
                 held=preview.held,
                 set_aside=(),
@@ -125,15 +134,5 @@ class Settler:
 
 
 def _rows_of(backlogs: Backlogs, through: int) -> list[tuple[str, int, str, int]]:
-    return [(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs]
-
-
-def _first_of(backlogs: Backlogs, most: int) -> list[tuple[int, int]]:
-    """The first ranges that everybody has acknowledged, up to `most` rows and a few hundred ranges."""
-    chosen: list[tuple[int, int]] = []
-    for first, last in backlogs.done:
-        chosen.append((first, min(last, first + most - 1)))
-        most -= chosen[-1][1] - first + 1
-        if most <= 0 or len(chosen) >= 256:
-            break
-    return chosen
+    rows = [(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs]
+    return [*rows, (ORPHANED, through, encode_ranges(backlogs.orphaned), 0)] if backlogs.orphaned else rows

@@ -57,6 +57,8 @@ class Settlement:
 
     destinations: Sequence[tuple[str, int, str, int]]
     """Rows of `destination`: name, through, pending, waiting."""
+    left: Sequence[str]
+    """Rows of `destination` that go."""
     through: int
     held: int
     set_aside: Sequence[SetAside]
@@ -178,6 +180,17 @@ class Store:
         found: list[Row] = rows
         return found
 
+    async def extent(self, spans: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
+        """`(rows, first_observed_ns, last_observed_ns)` of these ranges of positions; all 0 without rows."""
+        with _explained(self._path, "read"):
+            ((rows, first_ns, last_ns),) = await self._reader.execute_fetchall(
+                "SELECT count(*), coalesce(min(observed_at_ns), 0), coalesce(max(observed_at_ns), 0) "
+                "FROM json_each(?) AS span CROSS JOIN reading "
+                "ON reading.id BETWEEN span.value ->> 0 AND span.value ->> 1",
+                (json.dumps(spans),),
+            )
+        return rows, first_ns, last_ns
+
     async def oldest(self, group_ids: Sequence[int], *, after: int, limit: int) -> list[tuple[int, int]]:
         """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""
         with _explained(self._path, "read"):
@@ -249,6 +262,10 @@ class Store:
             )
             await self._writer.execute_fetchall(
                 "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
+            )
+        if settlement.left:
+            await self._writer.execute_fetchall(
+                "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
             )
         await self._writer.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
         await self._writer.execute_fetchall(

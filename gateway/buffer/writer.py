@@ -18,6 +18,7 @@ from gateway.buffer.batch import Batch, gather
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
+from gateway.buffer.leaving import Leaving
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
@@ -77,6 +78,7 @@ class Writer:
         self.retries = Retries(
             settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
         )
+        self._leaving = Leaving(store=store, backlogs=backlogs, drops=drops)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = asyncio.Event()
@@ -103,6 +105,12 @@ class Writer:
         self._count_held()
         if self._settle_at_s == float("inf"):
             self._settle_at_s = asyncio.get_running_loop().time() + _SETTLE_WITHIN_S
+
+    async def joined(self) -> None:
+        """As `acknowledged`, but returns when it is durable, or at once while the database does not accept commits."""
+        changes = self._backlogs.changes
+        self.acknowledged()
+        await self._hurry_until(lambda: self._settler.settled >= changes or not self._health.writable)
 
     def lose_unreadable(self, rows: Sequence[tuple[int, int]]) -> None:
         """These rows (position, observed_at_ns) do not say what was written: bits have changed on the disk."""
@@ -159,7 +167,7 @@ class Writer:
     async def _idle(self) -> None:
         """Wait until there is something to do."""
         self._wake.clear()
-        if not (self._intake or self._batch or self._hurry or self._stopping.is_set()):
+        if not (self._intake or self._batch or self._hurry or self._backlogs.orphaned or self._stopping.is_set()):
             try:
                 async with asyncio.timeout_at(self._look_at_s):
                     await self._wake.wait()
@@ -175,6 +183,7 @@ class Writer:
         if self._batch or self._intake:
             self._commit_at_s = now_s
             await self._commit()
+        await self._leaving.look()
         if not self._backlogs.dropping and (
             now_s >= self._look_at_s or self._uninspected_bytes >= self._look_every_bytes
         ):

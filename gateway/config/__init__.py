@@ -1,6 +1,6 @@
 """The config file: YAML to validated, frozen settings. Touches no network."""
 
-from gateway.config.destination import DestinationSettings, ReplayOrder, ReplaySettings, TlsSettings
+from gateway.config.destination import DestinationSettings, ReplayOrder, ReplaySettings, Start, TlsSettings
 from gateway.config.load import load
 from gateway.config.problems import ConfigError, Problem
 from gateway.config.schema import json_schema
@@ -26,6 +26,7 @@ __all__ = [
     "ReplayOrder",
     "ReplaySettings",
     "Settings",
+    "Start",
     "TlsSettings",
     "WhenFull",
     "json_schema",

@@ -45,6 +45,13 @@ class ReplayOrder(StrEnum):
     IN_ORDER = "in-order"
 
 
+class Start(StrEnum):
+    """Where a destination starts that is new to a buffer with readings in it."""
+
+    NOW = "now"
+    OLDEST = "oldest"
+
+
 class ReplaySettings(DocumentedModel):
     """How readings that a destination has missed are sent."""
 
@@ -58,7 +65,9 @@ class DestinationSettings(DocumentedModel):
     """One MQTT broker, with its own place in the buffer."""
 
     name: Name
-    """Names the destination in logs, metrics and the buffer. A new name starts with an empty backlog."""
+    """Names the destination in logs, metrics and the buffer, where a new name is a new destination."""
+    start: Start = Start.NOW
+    """Where a new name starts: `now`, or with the `oldest` reading that is still held for another destination."""
     url: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^(mqtts?|wss?)://[^/@\\s]+"})]
     """`mqtt://host:1883`, `mqtts://host:8883`, `ws://host:80/path`, `wss://host:443/path`; the port may be left out."""
     format: Literal["json"] = "json"

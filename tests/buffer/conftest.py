@@ -6,17 +6,18 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from drivers.model import Point, PointGroup, Quality, Reading, Value
 from gateway.buffer import Buffer
-from gateway.config import BufferSettings
+from gateway.config import BufferSettings, Start
 from gateway.health import BufferHealth
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -38,12 +39,18 @@ class Bench:
     def path(self) -> Path:
         return self.settings.path
 
-    def open(self, *destinations: str, **settings: Any) -> AbstractAsyncContextManager[Buffer]:
+    def open(
+        self, *destinations: str, starts: Mapping[str, Start] = MappingProxyType({}), **settings: Any
+    ) -> AbstractAsyncContextManager[Buffer]:
         """Open it for `destinations` (`broker` when there are none) with changed settings. Health begins anew."""
         self.settings = self.settings.model_copy(update=settings)
         self.health = BufferHealth()
         return Buffer.open(
-            self.settings, destinations=destinations or ("broker",), health=self.health, clock_ns=lambda: self.now_ns
+            self.settings,
+            destinations=destinations or ("broker",),
+            starts=starts,
+            health=self.health,
+            clock_ns=lambda: self.now_ns,
         )
 
     def reading(self, *values: Value, age_s: float = 0, quality: dict[int, Quality] | None = None) -> Reading:

@@ -1,0 +1,48 @@
+"""What only a destination that has left was waiting for: counted as lost, and then deleted like what everybody has.
+
+It may be a backlog of weeks, so it goes piece by piece. A piece is counted before it is taken off what is orphaned, and
+both become durable in one transaction: after a crash nothing is counted twice and nothing goes uncounted.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.store import Store
+
+_log = logging.getLogger(__name__)
+
+_MOST_COUNTED = 20_000  # positions at once, so that commits are held up for milliseconds only
+
+
+class Leaving:
+    """Runs inside the writer's task."""
+
+    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
+        self._store = store
+        self._backlogs = backlogs
+        self._drops = drops
+
+    async def look(self) -> None:
+        """Do a part of what is to be done. Does no I/O when that is nothing. Raises `StoreFailed`."""
+        backlogs = self._backlogs
+        if backlogs.orphaned and not backlogs.dropping:
+            spans, generation = backlogs.orphaned.head(_MOST_COUNTED), backlogs.generation
+            readings, first_ns, last_ns = await self._store.extent(spans)
+            if generation != backlogs.generation:
+                return  # some have been dropped or taken over meanwhile: look again
+            if readings:
+                self._drops.count(DropReason.DESTINATION_REMOVED, Loss(readings, first_ns, last_ns))
+            backlogs.lose_orphans(spans, readings)
+        if not backlogs.orphaned:
+            self._drops.ended(DropReason.DESTINATION_REMOVED)
+
+
+def tell_of_leaving(destination: str, waiting: int) -> None:
+    """A destination is no longer in the configuration, with so many readings waiting for it."""
+    if waiting:
+        _log.warning(
+            "the destination %s is no longer configured: its backlog of %d readings is freed", destination, waiting
+        )
