@@ -9,7 +9,7 @@ from typing import Any
 
 SITE, GATEWAY = "chaos", "g1"
 REGISTERS = 20
-PERIOD = "200ms"
+PERIOD_S = 0.2
 REFUSED = "refused"
 """A device whose readings one of the brokers refuses for good."""
 GUEST = "guest"
@@ -67,7 +67,7 @@ def libmodbus_device(name: str, port: int, **more: Any) -> dict[str, Any]:
     """A device of the fleet; its registers are `r0`, `r1`, …: see libmodbus_fleet.c."""
     points = [{"name": f"r{n}", "address": f"holding:{n}", "type": "uint16"} for n in range(REGISTERS)]
     url = f"tcp://127.0.0.1:{port}"
-    return {"name": name, "driver": "modbus", "url": url, "period": PERIOD, "points": points} | more
+    return {"name": name, "driver": "modbus", "url": url, "period": f"{PERIOD_S}s", "points": points} | more
 
 
 def machines(urls: dict[str, str]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.brokers import Broker
-from tests.chaos.config import PERIOD, Config
+from tests.chaos.config import Config
 from tests.chaos.gateway import Gateway
 from tests.chaos.machine import Clock, Disk, Simulators
 from tests.chaos.plan import Fault, Kind
@@ -176,7 +176,7 @@ class Stage:
         async with self.gateway.lock:
             what = draw.choice(("added or removed", "changed"))
             if what == "changed":
-                self.config.changed_device = {"period": draw.choice(("100ms", PERIOD, "400ms"))}
+                self.config.changed_device = {"period": draw.choice(("100ms", "200ms", "400ms"))}
             else:
                 self.config.with_spare = not self.config.with_spare
             return f"{what}, {await self._reload(draw)}"

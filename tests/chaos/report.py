@@ -28,6 +28,8 @@ class Result:
 
     stage: Stage
     committed: int
+    expected: int
+    """About how many readings there would be in so much time, if nothing happened."""
     left: int
     """Readings that the gateway still held after its end."""
     set_aside: dict[str, set[int]]
@@ -50,7 +52,7 @@ class Result:
         return sum(readings for reason, readings in self.dropped.items() if reason not in before)
 
 
-def result(stage: Stage, *, path: Path) -> Result:
+def result(stage: Stage, *, path: Path, expected: int) -> Result:
     """Judge, after the gateway has ended."""
     with closing(read_only(path)) as database:
         set_aside: dict[str, set[int]] = {}
@@ -76,7 +78,7 @@ def result(stage: Stage, *, path: Path) -> Result:
     }
     seen = set().union(*(stay.acknowledged() for stay in stage.witness.stays.get(GUEST, [])))
     lost[GUEST] = missing(Owed(seen, set_aside.get(GUEST, set())), arrived[GUEST])
-    return Result(stage, committed, left, set_aside, dropped, episodes, arrived, lost)
+    return Result(stage, committed, expected, left, set_aside, dropped, episodes, arrived, lost)
 
 
 def failures(found: Result) -> list[str]:
@@ -97,6 +99,9 @@ def failures(found: Result) -> list[str]:
 
 def _of_the_buffer(found: Result) -> Iterator[str]:
     witness, lost = found.stage.witness, found.lost_somewhere
+    taken = found.committed + sum(found.dropped.values()) - found.dropped_with_position
+    if taken < found.expected // 2:
+        yield f"only {taken} readings were taken, of about {found.expected}: did it read at all?"
     if len(lost) > found.dropped_with_position:
         some = {name: sorted(ids)[:_SHOWN] for name, ids in found.lost.items()}
         yield f"{len(lost)} readings are missing and {found.dropped_with_position} were dropped, such as {some}"

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.brokers import Broker, brokers, free_port
-from tests.chaos.config import GATEWAY, GUEST, REFUSED, REGISTERS, SITE, Config, libmodbus_device, machines
+from tests.chaos.config import GATEWAY, GUEST, PERIOD_S, REFUSED, REGISTERS, SITE, Config, libmodbus_device, machines
 from tests.chaos.faults import Stage
 from tests.chaos.gateway import Gateway
 from tests.chaos.machine import Clock, Disk, Simulators, libmodbus_fleet, simulators, small_disk
@@ -69,7 +69,8 @@ async def _run(folder: Path, diary: Diary) -> Result:
             async with _stage(folder, disk=disk, fleet=fleet, twin=twin, diary=diary, draw=draw) as stage:
                 await stage.suffer(plan(SECONDS, seed=SEED))
                 await _recover(stage)
-                return await asyncio.to_thread(result, stage, path=disk.folder / "buffer.db")
+                expected = round(stage.diary.now_s * DEVICES / PERIOD_S)
+                return await asyncio.to_thread(result, stage, path=disk.folder / "buffer.db", expected=expected)
         finally:
             for file in disk.folder.glob("buffer.db*"):
                 with contextlib.suppress(OSError):
