@@ -108,6 +108,9 @@ def _of_the_buffer(found: Result) -> Iterator[str]:
     strangers = [one for one in lost if one in witness.rows and not _in_an_episode(found, witness.rows[one][1])]
     if strangers:
         yield f"no drop covers the time of {len(strangers)} missing readings, such as {sorted(strangers)[:_SHOWN]}"
+    for reason in found.dropped:
+        if not found.stage.gateway.said(f"dropping readings from the buffer ({reason})"):
+            yield f"readings were dropped for {reason}, and the log says nothing"
     if found.left:
         yield f"{found.left} readings were left in the buffer"
     if found.committed < witness.highest:
