@@ -49,7 +49,7 @@ lock: .venv/test.stamp  ## resolve requirements/*.txt anew
 # What the tests need from Debian; says in one line what is missing when it may not install it.
 APT := mosquitto:mosquitto mosquitto_sub:mosquitto-clients mbpoll:mbpoll chromium:chromium sqlite3:sqlite3 \
        gcc:gcc modbus:libmodbus-dev openssl:openssl systemd-analyze:systemd curl:curl \
-       node:nodejs npm:npm
+       node:nodejs npm:npm jq:jq
 apt:
 	@sh tests/apt.sh $(APT)
 

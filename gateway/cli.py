@@ -32,6 +32,7 @@ class Exit(IntEnum):
     """Exit codes; the non-zero ones are those of sysexits.h."""
 
     OK = 0
+    INCOMPLETE = 65
     UNAVAILABLE = 69
     IO_ERROR = 74
     CONFIG = 78
@@ -122,6 +123,32 @@ def _buffer(parsed: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
+def _audit(parsed: argparse.Namespace) -> Exit:
+    from gateway.audit_command import Outcome, run_audit
+    from gateway.audit_options import BadOption, audit_of
+    from gateway.buffer import BufferUnavailable
+
+    settings = None
+    if parsed.config is not None:
+        settings = _load(parsed.config)
+        if settings is None:
+            return Exit.CONFIG
+    try:
+        what = audit_of(parsed, settings)
+    except BadOption as error:
+        print(f"hub-gateway audit: {error}", file=sys.stderr)
+        return Exit.CONFIG
+    try:
+        outcome = run_audit(what, for_s=parsed.for_s, as_json=parsed.json)
+    except BufferUnavailable as error:
+        print(f"hub-gateway audit: {error}", file=sys.stderr)
+        return Exit.IO_ERROR
+    except OSError as error:
+        print(f"hub-gateway audit: cannot listen to {what.destination.url}: {error}", file=sys.stderr)
+        return Exit.UNAVAILABLE
+    return {Outcome.COMPLETE: Exit.OK, Outcome.INCOMPLETE: Exit.INCOMPLETE, Outcome.NOTHING: Exit.UNAVAILABLE}[outcome]
+
+
 def _demo(parsed: argparse.Namespace) -> Exit:
     try:
         from gateway.demo import DemoUnavailable, run_demo
@@ -194,6 +221,18 @@ def _parser() -> argparse.ArgumentParser:
             view.add_argument("--retry", action="store_true", help="have them sent again, under their old ids")
         if name == "tail":
             view.add_argument("-n", "--count", type=int, default=20, metavar="N", help="how many (default 20)")
+    audit = add("audit", _audit, "listen to a broker and prove that no reading is missing", with_config=False)
+    whence = audit.add_mutually_exclusive_group(required=True)
+    whence.add_argument("--broker", metavar="URL", help="for example mqtts://broker.example:8883")
+    whence.add_argument("-c", "--config", type=Path, metavar="FILE", help="that of the gateway on this machine")
+    audit.add_argument("--destination", metavar="NAME", help="with -c, when it has several")
+    audit.add_argument("--topic", metavar="FILTER", help="default: hub/#, or that of the destination")
+    audit.add_argument("--username", metavar="NAME", help="with --broker")
+    audit.add_argument("--password-file", type=Path, metavar="FILE", help="its first line is the password")
+    for name, text in (("ca", "what the broker's is checked against"), ("certificate", "our own"), ("key", "of that")):
+        audit.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"{text} (PEM)")
+    audit.add_argument("--for", dest="for_s", type=_duration, metavar="DURATION", help="stop after, for example, 10m")
+    audit.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     demo = add("demo", _demo, "a simulated hub, a broker and the gateway, live in this terminal", with_config=False)
     demo.add_argument("--for", dest="for_s", type=_duration, metavar="DURATION", help="stop after, for example, 30s")
     demo.add_argument("--broker", metavar="URL", help="use this broker, for example mqtt://127.0.0.1:1883")

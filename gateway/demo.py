@@ -74,7 +74,8 @@ async def _demo(folder: Path, *, for_s: float | None, broker: str | None, listen
         settings = _settings(folder, url, listen, endpoints)
         topic = f"hub/{settings.gateway.site}/{settings.gateway.id}/#"
         try:
-            ledger = await stack.enter_async_context(listening(url, topic))
+            ledger = Ledger()
+            await stack.enter_async_context(listening(settings.destinations[0], [topic], ledger=ledger, name="hubdemo"))
         except OSError as error:
             raise DemoUnavailable(f"cannot reach the broker {url}: {error}") from error
         _when_stopped(signals.on_stop)
@@ -99,10 +100,11 @@ async def _print_proof(path: Path, *, health: Health, ledger: Ledger, before: in
     await asyncio.to_thread(ledger.wait_for, status.epoch, first, last, but=waiting, timeout_s=_ARRIVED_S)
     missing = ledger.missing(status.epoch, first, last)
     lost = max(0, missing - waiting)
+    twice = sum(one.duplicates for one in ledger.verdict().epochs)
     doubt = " (or sent while the subscriber itself was disconnected)" if lost and ledger.interruptions else ""
     print(f"\nreadings taken    {last - before}")
     print(f"acknowledged      {sum(one.acknowledged for one in health.destinations.values())} by {url}")
-    print(f"received          {last - before - missing} by a subscriber, {ledger.duplicates} of them twice")
+    print(f"received          {last - before - missing} by a subscriber, {twice} of them twice")
     print(f"still waiting     {waiting}")
     print(f"lost              {lost}{doubt}")
 

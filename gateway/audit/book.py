@@ -1,0 +1,105 @@
+"""What the gateway's own buffer says of positions that did not arrive: waiting, set aside, dropped, or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.audit.verdict import Span
+from gateway.buffer import BufferUnavailable
+from gateway.buffer.encoding import decode_ranges
+from gateway.buffer.inspect import reading_buffer
+from gateway.buffer.ranges import Ranges
+
+STALE_S = 3.0
+"""Acknowledgements are in the file within two seconds; what is pending in it so long after a moment was at least as
+late acknowledged, and so must be heard from that moment on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """One destination's place in the buffer."""
+
+    epoch: str
+    last_position: int
+    pending: Ranges
+    """Up to `last_position`; may name positions that were dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of positions. `unaccounted` are those of which the buffer knows nothing: acknowledged by the broker,
+    and not heard."""
+
+    waiting: int
+    set_aside: int
+    dropped: int
+    unaccounted: tuple[Span, ...]
+
+    @property
+    def unaccounted_count(self) -> int:
+        return sum(last - first + 1 for first, last in self.unaccounted)
+
+
+def read_book(path: Path, destination: str) -> Book:
+    """Raises `BufferUnavailable`, also for a destination that the buffer does not know."""
+    with reading_buffer(path) as database:
+        return _book(database, path, destination)
+
+
+def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
+    """Ask the buffer about positions of its epoch. Raises `BufferUnavailable`.
+
+    The table `dropped` says how many were lost in an episode and between which positions, not which: so many of them
+    are taken as accounted for.
+    """
+    left = Ranges(spans)
+    with reading_buffer(path) as database:
+        database.execute("BEGIN")
+        pending = _book(database, path, destination).pending
+        waiting = 0
+        for first, last in list(left):
+            for low, high in pending.within(first, last):
+                for (position,) in database.execute("SELECT id FROM reading WHERE id BETWEEN ? AND ?", (low, high)):
+                    waiting += left.remove(position, position)
+        aside = database.execute("SELECT position FROM set_aside WHERE destination = ?", (destination,)).fetchall()
+        set_aside = sum(left.remove(position, position) for (position,) in aside)
+        dropped = sum(_take(left, *episode) for episode in _episodes(database))
+    return Account(waiting, set_aside, dropped, tuple(left))
+
+
+def _take(left: Ranges, readings: int, first: int, last: int) -> int:
+    """Remove at most `readings` positions between the two; how many."""
+    taken = 0
+    for low, high in list(left.within(first, last)):
+        taken += left.remove(low, min(high, low + readings - taken - 1))
+        if taken >= readings:
+            break
+    return taken
+
+
+def _episodes(database: sqlite3.Connection) -> list[tuple[int, int, int]]:
+    """`(readings, first position, last position)` of each episode; everywhere, where the file does not tell."""
+    columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('dropped')")}
+    if not {"first_position", "last_position"} <= columns:
+        return [(readings, 1, 2**62) for (readings,) in database.execute("SELECT readings FROM dropped")]
+    return database.execute(
+        "SELECT readings, coalesce(first_position, 1), coalesce(last_position, 1 << 62) FROM dropped "
+        "ORDER BY last_position - first_position"
+    ).fetchall()
+
+
+def _book(database: sqlite3.Connection, path: Path, destination: str) -> Book:
+    (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
+    (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
+    found = database.execute("SELECT through, pending FROM destination WHERE name = ?", (destination,)).fetchone()
+    if found is None:
+        raise BufferUnavailable(
+            f'the buffer {path} knows no destination "{destination}"', hint="it learns it when the gateway runs"
+        )
+    last = max(found[0], newest)
+    pending = decode_ranges(found[1])
+    pending.add(found[0] + 1, last)
+    return Book(epoch, last, pending)

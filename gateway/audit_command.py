@@ -1,0 +1,183 @@
+"""`hub-gateway audit`: listen to a broker and prove that nothing is missing.
+
+On the gateway's own machine, with its config, what is missing is looked up in the buffer: a position that waits, was
+set aside or was dropped is accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import Enum, auto
+from pathlib import Path
+
+import orjson
+
+from gateway.audit import EpochVerdict, Ledger, Verdict, listening
+from gateway.audit.book import STALE_S, Account, account, read_book
+from gateway.audit.ledger import GRACE_S
+from gateway.audit.verdict import Span
+from gateway.audit_options import Audit
+
+_SPANS_TOLD = 20
+_HEADINGS = ("device", "readings", "live", "history", "twice", "contradict", "disorder", "first id", "last id", "age")
+
+
+class Outcome(Enum):
+    """What the audit has found."""
+
+    COMPLETE = auto()
+    INCOMPLETE = auto()
+    NOTHING = auto()
+
+
+def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
+    """Listen until SIGINT, SIGTERM or `for_s` seconds have passed, then print the verdict.
+
+    Raises OSError when the broker cannot be reached or refuses, `BufferUnavailable` when there is no buffer to read.
+    """
+    ledger = Ledger()
+    asyncio.run(_listen(what, ledger, for_s))
+    verdict = ledger.verdict()
+    accounts = {} if what.buffer is None else _accounts(what.buffer, what.destination.name, verdict)
+    if as_json:
+        print(orjson.dumps(_as_json(verdict, ledger, accounts)).decode())
+    else:
+        _print(verdict, ledger, accounts)
+    if not verdict.readings:
+        return Outcome.NOTHING
+    complete = all(_is_accounted(one, accounts.get(one.epoch)) for one in verdict.epochs)
+    return Outcome.COMPLETE if complete else Outcome.INCOMPLETE
+
+
+def _is_accounted(one: EpochVerdict, found: Account | None) -> bool:
+    return not one.contradicting and not (one.missing if found is None else found.unaccounted)
+
+
+async def _listen(what: Audit, ledger: Ledger, for_s: float | None) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    began_s = time.monotonic()
+    async with listening(what.destination, what.topics, ledger=ledger):
+        if what.buffer is not None:
+            await _passed(stop, STALE_S)
+            book = await asyncio.to_thread(read_book, what.buffer, what.destination.name)
+            ledger.expect(book.epoch, book.pending, after=book.last_position)
+        while not stop.is_set() and (for_s is None or time.monotonic() - began_s < for_s):
+            await _passed(stop, 1.0 if for_s is None else min(1.0, max(0.0, began_s + for_s - time.monotonic())))
+            _progress(ledger, time.monotonic() - began_s)
+        deadline_s = time.monotonic() + GRACE_S
+        while not stop.is_set() and any(one.open for one in ledger.verdict().epochs) and time.monotonic() < deadline_s:
+            await _passed(stop, 0.2)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+async def _passed(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+def _progress(ledger: Ledger, passed_s: float) -> None:
+    if not sys.stderr.isatty():
+        return
+    verdict = ledger.verdict()
+    missing = sum(one.missing_count for one in verdict.epochs)
+    open_ = sum(one.open_count for one in verdict.epochs)
+    twice = sum(one.duplicates for one in verdict.epochs)
+    text = (
+        f"{passed_s:.0f} s: {verdict.readings} readings of {len(verdict.devices)} devices, "
+        f"{missing} missing, {open_} open, {twice} twice"
+    )
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _accounts(path: Path, destination: str, verdict: Verdict) -> dict[str, Account]:
+    """By epoch, for that of the buffer: what became of what is missing."""
+    epoch = read_book(path, destination).epoch
+    return {one.epoch: account(path, destination, one.missing) for one in verdict.epochs if one.epoch == epoch}
+
+
+def _print(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> None:
+    for epoch in verdict.epochs:
+        _print_epoch(epoch, accounts.get(epoch.epoch))
+    if ledger.interruptions:
+        lost = f", {ledger.forgotten} times the broker kept nothing meanwhile" if ledger.forgotten else ""
+        print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}")
+    if verdict.foreign:
+        print(f"{verdict.foreign} messages were neither readings nor a gateway's status")
+    if not verdict.readings:
+        print("no reading has arrived")
+        return
+    now_ms = time.time() * 1e3
+    rows = [
+        (
+            one.device, str(one.readings), str(one.live), str(one.historical), str(one.duplicates),
+            str(one.contradictions), str(one.out_of_order), one.first_id, one.last_id,
+            f"{(now_ms - one.last_ts_ms) / 1e3:.1f} s",
+        )
+        for one in verdict.devices
+    ]  # fmt: skip
+    widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
+    print()
+    for row in (_HEADINGS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_epoch(one: EpochVerdict, found: Account | None) -> None:
+    print(f"{one.gateway}, epoch {one.epoch}")
+    if one.last >= one.first:
+        print(f"  judged       positions {one.first} to {one.last}")
+    print(f"  received     {one.readings}, {one.duplicates} of them twice, {one.connections} connections begun")
+    if one.earlier:
+        print(f"  not judged   {one.earlier} from before the audit")
+    print(f"  missing      {one.missing_count}{_told(one.missing)}")
+    if found is not None and one.missing:
+        print(f"    of these   {found.waiting} wait, {found.set_aside} set aside, {found.dropped} dropped")
+        print(f"  unaccounted  {found.unaccounted_count}{_told(found.unaccounted)}")
+    if one.open:
+        print(f"  open         {one.open_count}, may still come{_told(one.open)}")
+    if one.contradicting:
+        print(f"  contradict   {one.contradicting}: {', '.join(one.contradictions)}")
+
+
+def _told(spans: Sequence[Span]) -> str:
+    """The first of them, in words."""
+    if not spans:
+        return ""
+    words = [str(first) if first == last else f"{first} to {last}" for first, last in spans[:_SPANS_TOLD]]
+    more = f" and {len(spans) - _SPANS_TOLD} more gaps" if len(spans) > _SPANS_TOLD else ""
+    return f": {', '.join(words)}{more}"
+
+
+def _as_json(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> dict[str, object]:
+    epochs: list[dict[str, object]] = []
+    for one in verdict.epochs:
+        about = asdict(one) | {
+            "missing": one.missing_count,
+            "missing_spans": one.missing[:_SPANS_TOLD],
+            "open": one.open_count,
+            "open_spans": one.open[:_SPANS_TOLD],
+        }
+        found = accounts.get(one.epoch)
+        if found is not None:
+            about["account"] = asdict(found) | {
+                "unaccounted": found.unaccounted_count,
+                "unaccounted_spans": found.unaccounted[:_SPANS_TOLD],
+            }
+        epochs.append(about)
+    return {
+        "epochs": epochs,
+        "devices": [asdict(one) for one in verdict.devices],
+        "foreign": verdict.foreign,
+        "interruptions": ledger.interruptions,
+        "forgotten": ledger.forgotten,
+    }
