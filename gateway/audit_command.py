@@ -141,7 +141,8 @@ def _print_epoch(one: EpochVerdict, found: Account | None) -> None:
         print(f"  not judged   {one.earlier} from before the audit")
     print(f"  missing      {one.missing_count}{_told(one.missing)}")
     if found is not None and one.missing:
-        print(f"    of these   {found.waiting} wait, {found.set_aside} set aside, {found.dropped} dropped")
+        skipped = f", {found.skipped} skipped after a power cut" if found.skipped else ""
+        print(f"    of these   {found.waiting} wait, {found.set_aside} set aside, {found.dropped} dropped{skipped}")
         print(f"  unaccounted  {found.unaccounted_count}{_told(found.unaccounted)}")
     if one.open:
         print(f"  open         {one.open_count}, may still come{_told(one.open)}")

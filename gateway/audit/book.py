@@ -35,6 +35,8 @@ class Account:
 
     waiting: int
     set_aside: int
+    skipped: int
+    """Positions that were passed over after a power cut with durability process-crash."""
     dropped: int
     unaccounted: tuple[Span, ...]
 
@@ -66,8 +68,10 @@ def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
                     waiting += left.remove(position, position)
         aside = database.execute("SELECT position FROM set_aside WHERE destination = ?", (destination,)).fetchall()
         set_aside = sum(left.remove(position, position) for (position,) in aside)
+        state = database.execute("SELECT value FROM state WHERE key = 'skipped'").fetchone()
+        skipped = sum(left.remove(first, last) for first, last in decode_ranges(state[0] if state else "[]"))
         dropped = sum(_take(left, *episode) for episode in _episodes(database))
-    return Account(waiting, set_aside, dropped, tuple(left))
+    return Account(waiting, set_aside, skipped, dropped, tuple(left))
 
 
 def _take(left: Ranges, readings: int, first: int, last: int) -> int:

@@ -128,15 +128,18 @@ def _stand(
         orphaned.subtract(backlog.pending)
     done = existing.copy()
     done.subtract(wanted)
+    skipped = decode_ranges(state.get("skipped", "[]"))
     if _power_was_cut(state):
         _log.warning(
             "the machine went down while the buffer was open with durability process-crash: the last readings before "
             "that may be missing; positions go on from %d",
             last + _LOST_BY_POWER_CUT + 1,
         )
+        skipped.add(last + 1, last + _LOST_BY_POWER_CUT)
         last += _LOST_BY_POWER_CUT
     epoch = state.get("epoch") or secrets.token_hex(4)
     facts = {"epoch": epoch, "running": _boot_id(), "durability": settings.durability.value, "held": f"{last} {held}"}
+    facts["skipped"] = encode_ranges(skipped)  # positions that no reading has, for whoever looks for gaps
     database.execute("BEGIN IMMEDIATE")
     database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
     database.execute("DELETE FROM destination")

@@ -1,0 +1,55 @@
+"""What did not arrive is looked up in the buffer: every position has a fate, or is named as unaccounted."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import AbstractAsyncContextManager, closing
+from pathlib import Path
+
+import pytest
+
+from drivers.model import Point, PointGroup, Reading
+from gateway.audit.book import account, read_book
+from gateway.buffer import Buffer, BufferUnavailable
+from gateway.config import BufferSettings, Durability
+from gateway.health import BufferHealth
+
+GROUP = PointGroup("infeed", 1.0, (Point("n"),))
+NOW_NS = 1_800_000_000_000_000_000
+
+
+async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounted(tmp_path: Path) -> None:
+    path = tmp_path / "buffer.db"
+    settings = BufferSettings(path=path, min_free_disk=0, durability=Durability.PROCESS_CRASH)
+
+    def opened() -> AbstractAsyncContextManager[Buffer]:
+        return Buffer.open(settings, destinations=["a", "b"], health=BufferHealth(), clock_ns=lambda: NOW_NS)
+
+    async def append(buffer: Buffer, count: int) -> None:
+        for number in range(count):
+            buffer.append(Reading(GROUP, NOW_NS, (number,)))
+        await buffer.flush()
+
+    async with opened() as buffer:
+        await append(buffer, 6)
+        await buffer.set_aside("a", 2, "refused")
+        buffer.acknowledge("a", [1, 3])
+        buffer.acknowledge("b", range(1, 7))
+        await buffer.flush()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE state SET value = 'another boot' WHERE key = 'running'")
+        database.execute(
+            "INSERT INTO dropped (reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns) "
+            "VALUES ('max-bytes', 2, 0, 0, 0, 0)"
+        )
+        database.commit()
+    async with opened() as buffer:
+        await append(buffer, 1)
+    book = read_book(path, "a")
+    assert (book.last_position, list(book.pending)) == (1_000_007, [(4, 6), (1_000_007, 1_000_007)])
+    found = account(path, "a", [(1, 1_000_007)])
+    assert (found.waiting, found.set_aside, found.skipped, found.dropped) == (4, 1, 1_000_000, 2)
+    assert found.unaccounted_count == 0
+    assert account(path, "b", [(1, 6)]).unaccounted == ((3, 6),)
+    with pytest.raises(BufferUnavailable, match='knows no destination "c"'):
+        account(path, "c", [(1, 1)])
