@@ -13,7 +13,7 @@ from drivers.model import Reason, Value
 from drivers.settings import DeviceSettings
 from gateway.acquire import Link
 from gateway.buffer import Buffer
-from gateway.config import Settings
+from gateway.config import Settings, changed_keys
 from gateway.health import DeviceHealth, Health
 from gateway.links import LinkSettings, links
 from gateway.schedule import stagger
@@ -70,7 +70,7 @@ class Acquisition:
         self._state_folder = state_folder
         self._health = health
         self._reach = reach
-        self._tasks = TaskSet(group, self._read)
+        self._tasks = TaskSet(group, self._read, explain=_differences)
         self._staggers: dict[str, float] = {}
 
     async def update(self, devices: Sequence[DeviceSettings]) -> Changes:
@@ -104,6 +104,17 @@ class Acquisition:
         )
         with self._reach.through(link, settings.devices):
             await link.run()
+
+
+def _differences(before: LinkSettings, after: LinkSettings) -> str:
+    """What differs on a link, by device, for the log."""
+    known, wanted = ({device.name: device for device in link.devices} for link in (before, after))
+    told = [f"{name} added" for name in wanted if name not in known]
+    told += [f"{name} removed" for name in known if name not in wanted]
+    for name, device in wanted.items():
+        if name in known and (keys := changed_keys(known[name], device)):
+            told.append(f"{name}: {', '.join(keys)}")
+    return "; ".join(told) or "order of its devices"
 
 
 @asynccontextmanager

@@ -13,30 +13,27 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gateway.acquisition import Acquisition, Reach, acquiring
 from gateway.backoff import Backoff
-from gateway.buffer import Buffer
-from gateway.commands import Commands, Topics
-from gateway.config import ConfigError, DestinationSettings, Settings, load
-from gateway.forward import forward
-from gateway.health import DestinationHealth, Health
+from gateway.buffer import Buffer, DropReason
+from gateway.commands import Commands
+from gateway.config import ConfigError, Settings, load
+from gateway.forwarding import DRAIN_S, Forwarding, forwarding
+from gateway.health import Health
 from gateway.loop import Loop
-from gateway.mqtt import Broker
-from gateway.payloads.json import JsonPayload
 from gateway.sdnotify import Notifier
+from gateway.watch import Watch
 from gateway.web import HttpUnavailable, Identity, serve
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 10.0
-"""How long a stop waits for the destinations to take what is left; what remains goes out after the next start."""
-_LAG_EVERY_S = 0.5
-_NEED_RESTART = ("gateway", "buffer", "destinations", "http", "commands")
+SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
+"""What the gateway listens to."""
+_NEED_RESTART = ("gateway", "buffer", "http", "commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,13 @@ class Signals:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     stop_now: asyncio.Event = field(default_factory=asyncio.Event)
     reload: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_reload(self) -> None:
+        """Ask to read the config again; too late once the gateway stops."""
+        if self.stop.is_set():
+            log.info("not reloading the config: the gateway is stopping")
+        else:
+            self.reload.set()
 
     def on_stop(self) -> None:
         """Ask to stop, or, when that was asked already, to stop without draining."""
@@ -59,25 +63,28 @@ class Signals:
             self.stop.set()
 
 
-def run_until_stopped(settings: Settings, *, config: Path) -> None:
+def run_until_stopped(settings: Settings, *, config: Path) -> int:
     """Run the gateway until SIGTERM or SIGINT. Raises `BufferUnavailable` when the buffer cannot be opened.
 
-    SIGHUP reads `config` again and restarts the links whose settings changed.
+    Returns how many readings were lost because they could not be committed before the end. SIGHUP reads `config` again
+    and restarts the links and destinations whose settings changed. To be called with `SIGNALS` blocked, and returns so:
+    none of them is missed, and none ends the process before the exit code can say what happened.
     """
     with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(_run_with_signals(settings, config))
+        return runner.run(_run_with_signals(settings, config))
 
 
-async def _run_with_signals(settings: Settings, config: Path) -> None:
+async def _run_with_signals(settings: Settings, config: Path) -> int:
     signals = Signals()
     loop = asyncio.get_running_loop()
-    for number, handler in (
-        (signal.SIGTERM, signals.on_stop),
-        (signal.SIGINT, signals.on_stop),
-        (signal.SIGHUP, signals.reload.set),
-    ):
-        loop.add_signal_handler(number, handler)
-    await run(settings, signals=signals, health=Health(), reread=lambda: load(config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.on_stop)
+    loop.add_signal_handler(signal.SIGHUP, signals.on_reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    try:
+        return await run(settings, signals=signals, health=Health(), reread=lambda: load(config))
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 async def run(
@@ -87,78 +94,65 @@ async def run(
     health: Health,
     reread: Callable[[], Settings],
     notifier: Notifier | None = None,
-) -> None:
+) -> int:
     """Run the gateway until `signals.stop`, keeping `health` up to date.
 
-    Raises `BufferUnavailable`. `reread` is called (in a thread) on `signals.reload` and may raise `ConfigError`.
+    Returns how many readings were lost because they could not be committed before the end. Raises `BufferUnavailable`.
+    `reread` is called (in a thread) on `signals.reload` and may raise `ConfigError`.
     """
-    notifier = notifier or Notifier.from_environment()
-    names = [destination.name for destination in settings.destinations]
-    health.destinations.update((name, DestinationHealth(name)) for name in names)
-    reach = Reach()
-    commands = Commands(settings.commands, writer=reach, health=health) if settings.commands.enabled else None
-    async with (
-        Buffer.open(settings.buffer, destinations=names, health=health.buffer) as buffer,
-        _background(_keep_watch(health, notifier), name="watch"),
-        _background(_serve_pages(settings, health), name="http"),
-    ):
-        acquired = asyncio.Event()
-        async with asyncio.TaskGroup() as forwarding:
-            tasks = [
-                forwarding.create_task(
-                    _forward(destination, settings, buffer=buffer, health=health, acquired=acquired, commands=commands),
-                    name=f"forward {destination.name}",
-                )
-                for destination in settings.destinations
-            ]
-            async with acquiring(settings, buffer=buffer, health=health, reach=reach) as acquisition:
-                notifier.ready(_summary(health))
-                reload = _reload_when_asked(
-                    signals, settings, acquisition, health=health, notifier=notifier, reread=reread
-                )
-                async with _background(reload, name="reload"):
-                    await signals.stop.wait()
-                notifier.stopping()
-            acquired.set()
-            async with _background(_cancel_when_set(signals.stop_now, tasks), name="second signal"):
-                await asyncio.wait(tasks)
-    log.info("stopped; %d readings wait in %s", health.buffer.readings, settings.buffer.path)
+    watch = Watch(health, notifier or Notifier.from_environment())
+    starts = {destination.name: destination.start for destination in settings.destinations}
+    async with _background(watch.run(), name="watch"):
+        async with (
+            Buffer.open(settings.buffer, destinations=tuple(starts), starts=starts, health=health.buffer) as buffer,
+            _background(_serve_pages(settings, health), name="http"),
+        ):
+            if signals.stop.is_set():  # asked while the buffer was opened
+                watch.stopping()
+            else:
+                await _run_with(buffer, settings, signals=signals, health=health, watch=watch, reread=reread)
+        left = {name: buffer.backlog(name) for name in health.destinations}
+        log.info(
+            "stopped; %d readings wait in %s%s",
+            health.buffer.readings,
+            settings.buffer.path,
+            "".join(f"; {name} lacks {count}" for name, count in left.items() if count),
+        )
+    return health.buffer.dropped[DropReason.SHUTDOWN]
 
 
-async def _forward(
-    destination: DestinationSettings,
+async def _run_with(
+    buffer: Buffer,
     settings: Settings,
     *,
-    buffer: Buffer,
+    signals: Signals,
     health: Health,
-    acquired: asyncio.Event,
-    commands: Commands | None,
+    watch: Watch,
+    reread: Callable[[], Settings],
 ) -> None:
-    site, gateway = settings.gateway.site, settings.gateway.id
-    payload = JsonPayload(
-        site=site,
-        gateway=gateway,
-        epoch=buffer.epoch,
-        topic=destination.topic,
-        version=version("hub-gateway"),
-        started_ms=time.time_ns() // 1_000_000,
-        batch=destination.batch,
-    )
-    client_id = destination.client_id or f"hub-gateway-{site}-{gateway}"
-    beside = None
-    if commands is not None and destination.commands:
-        topics = Topics(destination.topic, site=site, gateway=gateway)
-        beside = partial(commands.serve, topics=topics, destination=destination.name)
-    await forward(
-        destination,
-        broker=Broker(destination, client_id=client_id, will=payload.status(online=False)),
-        buffer=buffer,
-        payload=payload,
-        health=health.destinations[destination.name],
-        stopping=acquired,
-        drain_s=DRAIN_S,
-        beside=beside,
-    )
+    reach = Reach()
+    commands = Commands(settings.commands, writer=reach, health=health) if settings.commands.enabled else None
+    applying = asyncio.Lock()
+    async with (
+        forwarding(
+            settings, buffer=buffer, health=health, commands=commands, skip_drain=signals.stop_now
+        ) as destinations,
+        acquiring(settings, buffer=buffer, health=health, reach=reach) as acquisition,
+    ):
+        watch.ready()
+        reload = _reload_when_asked(
+            signals,
+            settings,
+            destinations=destinations,
+            acquisition=acquisition,
+            watch=watch,
+            reread=reread,
+            applying=applying,
+        )
+        async with _background(reload, name="reload"):
+            await signals.stop.wait()
+            async with applying:
+                watch.stopping()
 
 
 async def _serve_pages(settings: Settings, health: Health) -> None:
@@ -181,68 +175,56 @@ async def _serve_pages(settings: Settings, health: Health) -> None:
         await asyncio.sleep(backoff.next_s())
 
 
-async def _keep_watch(health: Health, notifier: Notifier) -> None:
-    """Measure how late the event loop is, tell the watchdog that it turns at all, and systemd how things are."""
-    told = ""
-    interval_s = min(_LAG_EVERY_S, notifier.watchdog_interval_s or _LAG_EVERY_S)
-    loop = asyncio.get_running_loop()
-    while True:
-        expected_s = loop.time() + interval_s
-        await asyncio.sleep(interval_s)
-        health.loop_lag_s = max(0.0, loop.time() - expected_s)
-        notifier.watchdog()
-        if (summary := _summary(health)) != told:
-            notifier.status(summary)
-            told = summary
-
-
-def _summary(health: Health) -> str:
-    """One line for `systemctl status`."""
-    devices, destinations = health.devices.values(), health.destinations.values()
-    reading = f"{sum(device.up for device in devices)} of {len(devices)} devices up"
-    offline = ", ".join(destination.name for destination in destinations if not destination.up)
-    return f"{reading}; not connected: {offline}" if offline else f"{reading}; all destinations connected"
-
-
 async def _reload_when_asked(
     signals: Signals,
     started_with: Settings,
-    acquisition: Acquisition,
     *,
-    health: Health,
-    notifier: Notifier,
+    destinations: Forwarding,
+    acquisition: Acquisition,
+    watch: Watch,
     reread: Callable[[], Settings],
+    applying: asyncio.Lock,
 ) -> None:
+    """`applying` is held while a new config is put into effect: who holds it can rely on all of it or nothing."""
     while True:
         await signals.reload.wait()
         signals.reload.clear()
-        notifier.reloading()
+        watch.reloading()
         try:
             settings = await asyncio.to_thread(reread)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("%s", problem)  # noqa: TRY400
             log.error("the config was not reloaded, everything runs on as before; mend the file and reload")  # noqa: TRY400
-        else:
-            log.info("config reloaded: %s", await acquisition.update(settings.devices))
+            watch.ready()
+            continue
+        async with applying:
+            # destinations first: a new one has the first reading of a new device
+            served = await destinations.update(settings.destinations)
+            log.info("config reloaded; links: %s", await acquisition.update(settings.devices))
+            log.info("config reloaded; destinations: %s", served)
             others = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(started_with, name)]
             if others:
                 log.warning("changed as well, but in effect only after a restart: %s", ", ".join(others))
-        notifier.ready(_summary(health))
-
-
-async def _cancel_when_set(event: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    await event.wait()
-    for task in tasks:
-        task.cancel()
+            watch.ready()
 
 
 @asynccontextmanager
 async def _background(coroutine: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
-    """Run a coroutine beside the body and cancel it on the way out. If it fails, so does the body."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(coroutine, name=name)
-        try:
-            yield
-        finally:
-            task.cancel()
+    """Run a coroutine beside the body and cancel it on the way out. If it fails, so does the body. What only the body
+    raises comes out as it is."""
+    failure: Exception | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(coroutine, name=name)
+            try:
+                yield
+            except Exception as error:
+                failure = error
+                raise
+            finally:
+                task.cancel()
+    except ExceptionGroup as failures:
+        if failure is not None and failures.exceptions == (failure,):
+            raise failure from failure.__cause__
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> Exit:
+    # Until there are handlers, a reload or a stop that is asked for waits, rather than ending the process in any way.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
     settings = _load(parsed.config)
     if settings is None:
         return Exit.CONFIG
@@ -64,11 +67,11 @@ def _run(parsed: argparse.Namespace) -> Exit:
     from gateway.buffer import BufferUnavailable
 
     try:
-        run_until_stopped(settings, config=parsed.config)
+        lost = run_until_stopped(settings, config=parsed.config)
     except BufferUnavailable as error:
         print(f"hub-gateway: {error}", file=sys.stderr)
         return Exit.IO_ERROR
-    return Exit.OK
+    return Exit.IO_ERROR if lost else Exit.OK
 
 
 def _check(parsed: argparse.Namespace) -> Exit:

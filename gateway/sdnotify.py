@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SEND_S = 0.5
+EXTEND_S = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ class Notifier:
     def from_environment(environment: Mapping[str, str] = os.environ) -> Notifier:
         """What `$NOTIFY_SOCKET`, `$WATCHDOG_USEC` and `$WATCHDOG_PID` say."""
         return Notifier(_address(environment.get("NOTIFY_SOCKET", "")), _watchdog_interval_s(environment))
+
+    def starting(self, status: str) -> None:
+        """Start-up takes its time. Say so at least every `EXTEND_S` seconds, or systemd gives up."""
+        self._send(_status(status), f"EXTEND_TIMEOUT_USEC={int(EXTEND_S * 1e6)}")
 
     def ready(self, status: str) -> None:
         """Start-up, or a reload, is complete."""

@@ -31,6 +31,7 @@ Modules
 """
 
 from gateway.buffer.buffer import Buffer
+from gateway.buffer.drops import DropReason
 from gateway.buffer.model import BufferUnavailable, StoredReading
 
-__all__ = ["Buffer", "BufferUnavailable", "StoredReading"]
+__all__ = ["Buffer", "BufferUnavailable", "DropReason", "StoredReading"]

@@ -1,5 +1,6 @@
 """The config file: YAML to validated, frozen settings. Touches no network."""
 
+from gateway.config.changes import changed_keys
 from gateway.config.destination import DestinationSettings, ReplayOrder, ReplaySettings, Start, TlsSettings
 from gateway.config.load import load
 from gateway.config.problems import ConfigError, Problem
@@ -29,6 +30,7 @@ __all__ = [
     "Start",
     "TlsSettings",
     "WhenFull",
+    "changed_keys",
     "json_schema",
     "load",
 ]

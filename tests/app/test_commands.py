@@ -175,7 +175,7 @@ def test_after_a_reload_commands_find_the_devices_that_there_are(running: tuple[
     gateway.settings["devices"] = [device | {"points": [POINTS[0] | {"max": 1}, POINTS[2] | {"writable": True}]}]
     gateway.write()
     gateway.send(signal.SIGHUP)
-    gateway.wait_for_log("config reloaded: restarted")
+    gateway.wait_for_log("config reloaded; links: restarted")
     until(lambda: len(gateway.device("lift")["points"]) == 2, "the new points are read")
     assert client.ask("load", '{"value": -7}') == {"ok": True, "value": -7}
     assert client.ask("speed", '{"value": 1.5}')["error"] == "speed takes a number from 0 to 1, not 1.5"

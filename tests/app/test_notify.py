@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import Fleet, Gateway
+from tests.app.conftest import Fleet, Gateway, until
+from tests.app.test_stop import locked
+from tests.plugins.mosquitto import Mosquitto
+from tests.plugins.scripted_broker import Client, Scripted
 
 
 @pytest.fixture
@@ -46,6 +50,79 @@ def test_systemd_hears_of_start_life_reload_and_stop_in_this_order(
     gateway.send(signal.SIGTERM)
     assert _next(systemd, "STOPPING=1") == ["STOPPING=1", "STATUS=stopping"]
     assert gateway.ended() == 0
+
+
+async def test_the_watchdog_is_fed_while_the_destinations_are_waited_for(
+    gateway: Gateway, scripted: Scripted, fleet: Fleet, systemd: socket.socket
+) -> None:
+    published = asyncio.Event()
+
+    async def never_acknowledges(client: Client) -> None:
+        await client.version()
+        client.connack()
+        while True:
+            _, topic, _ = await client.publish()
+            if not topic.endswith("status"):
+                published.set()
+
+    async with scripted.plays(never_acknowledges):
+        gateway.settings["destinations"][0]["url"] = scripted.url
+        gateway.settings["devices"] = [fleet.device(1)]
+        gateway.launch(NOTIFY_SOCKET=systemd.getsockname(), WATCHDOG_USEC="100000")
+        async with asyncio.timeout(20):
+            await published.wait()
+        await asyncio.to_thread(_next, systemd, "READY=1")
+        gateway.send(signal.SIGTERM)
+        await asyncio.to_thread(_next, systemd, "STOPPING=1")
+        for _ in range(10):
+            await asyncio.to_thread(_next, systemd, "WATCHDOG=1")
+        gateway.send(signal.SIGTERM)
+        assert await asyncio.to_thread(gateway.ended, timeout_s=5) == 0
+    assert {message.split("=")[0] for message in _rest(systemd)} <= {"WATCHDOG", "STATUS"}
+
+
+def test_the_watchdog_is_fed_while_the_buffer_is_closed(gateway: Gateway, fleet: Fleet, systemd: socket.socket) -> None:
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.launch(NOTIFY_SOCKET=systemd.getsockname(), WATCHDOG_USEC="100000")
+    _next(systemd, "READY=1")
+    with locked(gateway.buffer):  # for which each of the last attempts waits a second
+        gateway.wait_for_log("readings are kept in memory")
+        gateway.send(signal.SIGTERM)
+        assert _next(systemd, "STOPPING=1") == ["STOPPING=1", "STATUS=stopping"]
+        for _ in range(5):
+            _next(systemd, "WATCHDOG=1")
+        assert gateway.ended() == 74
+    last = [message for message in _rest(systemd) if message.startswith("STATUS=")]
+    assert not last or re.fullmatch(r"STATUS=stopping; \d+ readings wait", last[-1])
+
+
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_each_edge_is_told_once_when_reload_and_stop_come_together(
+    gateway: Gateway, mosquitto: Mosquitto, fleet: Fleet, systemd: socket.socket, first: signal.Signals
+) -> None:
+    mosquitto.start()
+    gateway.settings["devices"] = [fleet.device(1), fleet.device(2)]
+    gateway.launch(NOTIFY_SOCKET=systemd.getsockname())
+    until(lambda: "broker: connected" in gateway.log, "it is connected")
+    gateway.settings["destinations"][0]["keepalive"] = "17s"
+    gateway.write()
+    gateway.send(first)
+    gateway.send(signal.SIGTERM if first is signal.SIGHUP else signal.SIGHUP)
+    assert gateway.ended() == 0
+    edges = "".join(message[0] + message[2] for message in _rest(systemd) if message.startswith(("REA", "REL", "STOP")))
+    allowed = {"RASO", "RARLSO", "RARLRASO"}  # ready, (reloading, (ready)), stopping
+    assert edges in allowed
+
+
+def _rest(systemd: socket.socket) -> list[str]:
+    """What has come and was not read yet. The process has ended."""
+    systemd.setblocking(False)
+    messages = []
+    try:
+        while True:
+            messages.append(systemd.recv(4096).decode())
+    except BlockingIOError:
+        return messages
 
 
 def _assert_reload(systemd: socket.socket, status: str) -> None:

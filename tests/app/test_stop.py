@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,125 @@ async def test_a_second_signal_ends_the_wait_for_a_broker_that_never_acknowledge
     assert len(gateway.lines("asked to stop again: not waiting for the destinations")) == 1
     assert gateway.waiting() == {"broker": gateway.committed()}
     assert "Traceback" not in gateway.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_comes_before_there_is_anything_to_stop_ends_in_good_order(
+    gateway: Gateway, fleet: Fleet, number: signal.Signals
+) -> None:
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.launch()
+    until(lambda: _held_back(gateway.pid, number), "it has begun to start")
+    gateway.send(number)
+    assert gateway.ended() == 0
+    assert gateway.log.endswith(f"stopped; 0 readings wait in {gateway.buffer}\n")
+    assert "Traceback" not in gateway.log
+    assert gateway.waiting() == {"broker": 0}
+
+
+def test_a_reload_that_is_asked_for_before_it_runs_is_done_when_it_does(gateway: Gateway, fleet: Fleet) -> None:
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.launch()
+    until(lambda: _held_back(gateway.pid, signal.SIGHUP), "it has begun to start")
+    gateway.send(signal.SIGHUP)
+    gateway.wait_for_log("config reloaded; destinations: 1 unchanged")
+    assert gateway.stop() == 0
+
+
+def test_a_stop_in_a_reload_ends_in_good_order(gateway: Gateway, mosquitto: Mosquitto, fleet: Fleet) -> None:
+    gateway.settings["devices"] = [fleet.device(number) for number in (1, 2, 3)]
+    mosquitto.start()
+    gateway.start()
+    until(lambda: gateway.metric("destination_acknowledged_readings_total", "broker") > 3, "readings arrive")
+    gateway.settings["devices"] = [fleet.device(number) for number in (3, 4, 5)]
+    gateway.settings["destinations"][0]["keepalive"] = "17s"
+    gateway.write()
+    gateway.send(signal.SIGHUP)
+    gateway.send(signal.SIGTERM)
+    assert gateway.ended() == 0
+    assert "stopped; " in gateway.log.splitlines()[-1]
+    assert "Traceback" not in gateway.log
+    assert not gateway.lines("ERROR")
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_does_not_answer_and_reloads_no_more(
+    gateway: Gateway, scripted: Scripted, fleet: Fleet
+) -> None:
+    asked, published = asyncio.Event(), asyncio.Event()
+
+    async def never_answers(client: Client) -> None:
+        await client.version()
+        asked.set()
+        await client.version()
+
+    async def never_acknowledges(client: Client) -> None:
+        await client.version()
+        client.connack()
+        while True:
+            _, topic, _ = await client.publish()
+            if not topic.endswith("status"):
+                published.set()
+
+    async with scripted.plays(never_answers):
+        gateway.settings["destinations"] = [{"name": "deaf", "url": scripted.url}]
+        gateway.settings["devices"] = [fleet.device(1)]
+        gateway.launch()
+        async with asyncio.timeout(20):
+            await asked.wait()
+        await asyncio.to_thread(gateway.wait_for_log, "status page and metrics on")
+        gateway.send(signal.SIGTERM)
+        assert await asyncio.to_thread(gateway.ended, timeout_s=5) == 0
+    async with scripted.plays(never_acknowledges):
+        gateway.settings["destinations"] = [{"name": "deaf", "url": scripted.url}]
+        gateway.launch()
+        async with asyncio.timeout(20):
+            await published.wait()
+        gateway.send(signal.SIGTERM)
+        await asyncio.to_thread(gateway.wait_for_log, "stopping: no new readings", times=2)
+        gateway.send(signal.SIGHUP)
+        await asyncio.to_thread(gateway.wait_for_log, "not reloading the config: the gateway is stopping")
+        gateway.send(signal.SIGINT)
+        assert await asyncio.to_thread(gateway.ended, timeout_s=5) == 0
+    assert gateway.log.endswith(f"; deaf lacks {gateway.committed()}\n")
+    assert "Traceback" not in gateway.log
+
+
+def test_what_could_not_be_committed_before_the_end_is_counted_and_told_by_the_exit_code(
+    gateway: Gateway, fleet: Fleet
+) -> None:
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.start()
+    until(lambda: gateway.committed() >= 3, "readings are committed")
+    committed = gateway.committed()
+    with locked(gateway.buffer):
+        gateway.wait_for_log("readings are kept in memory")
+        held = until(lambda: gateway.metric("buffer_readings") > committed + 2, "readings gather in memory")
+        assert held
+        assert gateway.stop() == 74
+    assert len(gateway.lines("dropping readings from the buffer (shutdown): ")) == 1
+    assert "Traceback" not in gateway.log
+    gateway.start()
+    assert gateway.stop() == 0
+    assert gateway.committed() >= committed
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else can commit to the database."""
+    database = sqlite3.connect(path, isolation_level=None, timeout=20)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")
+    finally:
+        database.close()
+
+
+def _held_back(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has this signal wait until it can be handled."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:"))
+    return bool(int(next(masks), 16) >> (number - 1) & 1)
 
 
 def test_nothing_that_was_committed_is_lost_by_sigkill_with_the_broker_up_and_down(

@@ -38,6 +38,15 @@ async def test_only_what_changed_is_restarted() -> None:
     assert log.events.count("end a=1") == 1
 
 
+async def test_it_says_why_a_task_was_restarted() -> None:
+    log = Log()
+    async with asyncio.TaskGroup() as group:
+        tasks = TaskSet(group, log.live, explain=lambda before, after: f"{before} to {after}")
+        await tasks.update({"a": 1, "b": 1})
+        assert str(await tasks.update({"a": 2, "b": 1})) == "restarted a (1 to 2); 1 unchanged"
+        await tasks.update({})
+
+
 async def test_nothing_changes_when_the_settings_are_the_same() -> None:
     log = Log()
     async with asyncio.TaskGroup() as group:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import DRAIN_S
+from gateway.forwarding import DRAIN_S
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = FOLDER / "hub-gateway.service"
