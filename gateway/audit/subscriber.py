@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client, ConnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -23,6 +23,7 @@ from gateway.mqtt.stream import Address
 _ANSWER_S = 5.0
 _SESSION_S = 3600
 """How long an MQTT 5 broker keeps the session of a subscriber that has gone without a word."""
+_PACKETS_AT_ONCE = 16
 _VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
 
 
@@ -63,6 +64,17 @@ async def _subscribed(broker: DestinationSettings, topics: Sequence[str], ledger
 
 class _NotUnderstood(Exception):
     """The broker closes or says nothing: it may not know this version of MQTT."""
+
+
+class _Client(Client):
+    """paho waits for the socket before each packet; when there is one, there are more as a rule."""
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        for _ in range(_PACKETS_AT_ONCE):
+            code = super().loop_read(max_packets)
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self.socket() is None:
+                return code
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
 class _Subscriber:
@@ -118,7 +130,7 @@ class _Subscriber:
 
     def _made(self, *, keep: bool) -> Client:
         address = Address.parse(self._broker.url)
-        client = Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             self._identity,
             clean_session=None if self._version is MQTTProtocolVersion.MQTTv5 else not keep,
