@@ -15,6 +15,7 @@ import orjson
 from tests.chaos.config import GUEST, REGISTERS
 from tests.chaos.faults import Stage
 from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
+from tests.chaos.second_opinion import disagreements
 from tests.chaos.witness import read_only
 
 WITHOUT_POSITION = {"memory", "shutdown", "not-encodable"}
@@ -39,6 +40,8 @@ class Result:
     arrived: dict[str, Arrivals]
     lost: dict[str, set[int]]
     """Ids that a destination should have and has not."""
+    disagreements: list[str]
+    """Where `hub-gateway audit` would have said something else."""
 
     @property
     def lost_somewhere(self) -> set[int]:
@@ -77,8 +80,13 @@ def result(stage: Stage, *, path: Path, expected: int) -> Result:
         for broker in stage.brokers
     }
     seen = set().union(*(stay.acknowledged() for stay in stage.witness.stays.get(GUEST, [])))
+    disputed = [
+        f"{broker.name}: {one}"
+        for broker in stage.brokers
+        for one in _second_opinion(broker.received, arrived[broker.name], everything)
+    ]
     lost[GUEST] = missing(Owed(seen, set_aside.get(GUEST, set())), arrived[GUEST])
-    return Result(stage, committed, expected, left, set_aside, dropped, episodes, arrived, lost)
+    return Result(stage, committed, expected, left, set_aside, dropped, episodes, arrived, lost, disputed)
 
 
 def failures(found: Result) -> list[str]:
@@ -88,6 +96,7 @@ def failures(found: Result) -> list[str]:
         said.append(f"{tracebacks} tracebacks in the log of the gateway")
     for name, arrived in found.arrived.items():
         said += [f"{name}: {fault}" for fault in _of_what_arrived(found, arrived)]
+    said += found.disagreements
     for broker in (*found.stage.brokers, found.stage.guest):
         if broker.subscriber.interruptions != broker.ended:
             said.append(
@@ -164,6 +173,11 @@ def table(found: Result) -> str:
 
 def _in_an_episode(found: Result, ts_ms: int) -> bool:
     return any(first <= ts_ms <= last for _, first, last in found.episodes)
+
+
+def _second_opinion(received: Path, arrived: Arrivals, everything: set[int]) -> list[str]:
+    with received.open("rb") as lines:
+        return [*disagreements(lines, arrived, gaps=everything - arrived.contents.keys())]
 
 
 def _torn(arrived: Arrivals) -> Iterator[str]:
