@@ -30,6 +30,7 @@ class Config:
     http_port: int
     with_spare: bool = False
     with_guest: bool = False
+    guest_starts_at: str = "now"
     changed_device: dict[str, Any] = field(default_factory=dict)
     """What the first device has besides."""
     changed_destination: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +54,8 @@ class Config:
             {"name": name, "url": f"mqtt://127.0.0.1:{self.brokers[name]}", "keepalive": "4s"} for name in names
         ]
         destinations[1] |= self.changed_destination
+        if self.with_guest:
+            destinations[-1] |= {"start": self.guest_starts_at}
         return {
             "gateway": {"site": SITE, "id": GATEWAY},
             "buffer": self.buffer,

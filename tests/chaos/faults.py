@@ -21,6 +21,7 @@ from tests.chaos.wire import Slow, Wire
 from tests.chaos.witness import Witness
 
 _DAY_S = 86400
+_RELOADED = "config reloaded; destinations"
 _BUFFER_FULL_WITHIN_S = 120.0
 
 
@@ -194,10 +195,8 @@ class Stage:
                 }
             else:
                 self.config.with_guest = not self.config.with_guest
+                self.config.guest_starts_at = draw.choice(("now", "oldest"))
             said = await self._reload(draw)
-            if self.gateway.said("in effect only after a restart"):
-                await self._ready()
-                await self.gateway.stop()
         return f"{what}, {said}"
 
     async def bad_file(self, fault: Fault, draw: random.Random) -> str:
@@ -217,14 +216,14 @@ class Stage:
     async def _reload(self, draw: random.Random) -> str:
         """Under the gateway's lock: have the new config read, or kill the gateway while it reads it."""
         await self._ready()
-        before = self.gateway.said("config reloaded")
+        before = self.gateway.said(_RELOADED)
         self.config.write()
         self.gateway.reload()
         if draw.random() < 0.2:
             await asyncio.sleep(draw.uniform(0.0, 0.3))
             await self.gateway.kill()
             return "killed meanwhile"
-        await until(lambda: self.gateway.said("config reloaded") > before, what="the config is reloaded")
+        await until(lambda: self.gateway.said(_RELOADED) > before, what="the config is reloaded")
         return "reloaded"
 
     async def _ready(self) -> None:

@@ -16,7 +16,7 @@ from tests.chaos.machine import Clock, Disk
 from tests.chaos.waiting import Diary, until
 
 FULL = 74
-"""The exit code of a gateway that cannot open its buffer."""
+"""The exit code of a gateway that cannot open its buffer, or could not commit its last readings."""
 _RESTART_S = 0.5
 _STOP_S = 60.0
 
@@ -28,8 +28,8 @@ class Gateway:
         self.lock = asyncio.Lock()
         self.log = config.with_name("gateway.log")
         self.starts = 0
-        self.kept_out = 0
-        """How often it could not open its buffer because the disk was full."""
+        self.for_want_of_space = 0
+        """How often it could not open its buffer, or not commit its last readings, because the disk was full."""
         self.surprises: list[str] = []
         """Ends that nobody asked for."""
         self._config = config
@@ -101,8 +101,8 @@ class Gateway:
                 await process.wait()
         self._diary.note(f"gateway {process.pid} ended with {code}")
         if code not in self._asked:
-            if code == FULL and self._disk.is_full:
-                self.kept_out += 1
+            if code == FULL and self._disk.lacked_space:
+                self.for_want_of_space += 1
             else:
                 self.surprises.append(f"at {self._diary.now_s:.1f} s gateway {process.pid} ended with {code}")
             await asyncio.sleep(_RESTART_S)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+_MOMENT_S = 2.0
 _TOLD_MORE = {"none", "exception", "antenna-lost", "wrong-clock"}
 
 
@@ -42,12 +44,18 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.is_full = False
         self._filling = folder / "filling"
+        self._is_full = False
+        self._freed_s = float("-inf")
+
+    @property
+    def lacked_space(self) -> bool:
+        """Whether it is full, or was a moment ago."""
+        return self._is_full or time.monotonic() - self._freed_s < _MOMENT_S
 
     def fill(self) -> None:
         """Leave no byte."""
-        self.is_full = True
+        self._is_full = True
         with contextlib.suppress(OSError), self._filling.open("ab", buffering=0) as file:
             while True:
                 file.write(bytes(65536))
@@ -57,7 +65,7 @@ class Disk:
 
     def free(self) -> None:
         self._filling.unlink(missing_ok=True)
-        self.is_full = False
+        self._is_full, self._freed_s = False, time.monotonic()
 
 
 @contextmanager

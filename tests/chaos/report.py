@@ -146,7 +146,7 @@ def table(found: Result) -> str:
     rows += [
         ("faults injected", sum(stage.injected.values())),
         ("gateway processes", stage.gateway.starts),
-        ("  kept out by a full disk", stage.gateway.kept_out),
+        ("  ended by a full disk", stage.gateway.for_want_of_space),
         ("longest broker outage", f"{max(s for one in stage.brokers for s in one.down_s):.1f} s"),
         ("buffer", " ".join(f"{key}={value}" for key, value in stage.config.buffer.items() if key != "path")),
         ("  most bytes on disk", witness.largest_bytes),
