@@ -21,11 +21,12 @@ from gateway.acquisition import Acquisition, Reach, acquiring
 from gateway.backoff import Backoff
 from gateway.buffer import Buffer, DropReason
 from gateway.commands import Commands
-from gateway.config import ConfigError, Settings, load
+from gateway.config import ConfigError, HttpSettings, Settings, load
 from gateway.forwarding import DRAIN_S, Forwarding, forwarding
 from gateway.health import Health
 from gateway.loop import Loop
 from gateway.sdnotify import Notifier
+from gateway.tasks import TaskSet
 from gateway.watch import Watch
 from gateway.web import HttpUnavailable, Identity, serve
 
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 
 SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 """What the gateway listens to."""
-_NEED_RESTART = ("gateway", "buffer", "http", "commands")
+_NEED_RESTART = ("gateway", "buffer", "commands")
+_PAGES = "http"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,9 @@ async def run(
     watch = Watch(health, notifier or Notifier.from_environment())
     starts = {destination.name: destination.start for destination in settings.destinations}
     async with _background(watch.run(), name="watch"):
-        async with (
-            Buffer.open(settings.buffer, destinations=tuple(starts), starts=starts, health=health.buffer) as buffer,
-            _background(_serve_pages(settings, health), name="http"),
-        ):
+        async with Buffer.open(
+            settings.buffer, destinations=tuple(starts), starts=starts, health=health.buffer
+        ) as buffer:
             if signals.stop.is_set():  # asked while the buffer was opened
                 watch.stopping()
             else:
@@ -134,6 +135,7 @@ async def _run_with(
     commands = Commands(settings.commands, writer=reach, health=health) if settings.commands.enabled else None
     applying = asyncio.Lock()
     async with (
+        _pages(settings, health) as pages,
         forwarding(
             settings, buffer=buffer, health=health, commands=commands, skip_drain=signals.stop_now
         ) as destinations,
@@ -143,6 +145,7 @@ async def _run_with(
         reload = _reload_when_asked(
             signals,
             settings,
+            pages=pages,
             destinations=destinations,
             acquisition=acquisition,
             watch=watch,
@@ -155,18 +158,30 @@ async def _run_with(
                 watch.stopping()
 
 
-async def _serve_pages(settings: Settings, health: Health) -> None:
-    """Serve the pages, trying again while the address cannot be had: data matters more than its dashboard."""
+@asynccontextmanager
+async def _pages(settings: Settings, health: Health) -> AsyncIterator[TaskSet[HttpSettings]]:
+    """Serve the pages while the block lasts, at an address that may change while it does."""
     identity = Identity(
         site=settings.gateway.site,
         id=settings.gateway.id,
         version=version("hub-gateway"),
         started_monotonic_ns=time.monotonic_ns(),
     )
+    async with asyncio.TaskGroup() as group:
+        pages = TaskSet[HttpSettings](group, lambda _, http: _serve_pages(http, health, identity))
+        await pages.update({_PAGES: settings.http})
+        try:
+            yield pages
+        finally:
+            await pages.update({})
+
+
+async def _serve_pages(http: HttpSettings, health: Health, identity: Identity) -> None:
+    """Serve the pages, trying again while the address cannot be had: data matters more than its dashboard."""
     backoff = Backoff(first_s=1.0, longest_s=60.0)
     while True:
         try:
-            async with serve(settings.http.listen, health, identity=identity) as address:
+            async with serve(http.listen, health, identity=identity) as address:
                 log.info("status page and metrics on http://%s", address)
                 await asyncio.Event().wait()
         except HttpUnavailable as error:
@@ -179,6 +194,7 @@ async def _reload_when_asked(
     signals: Signals,
     started_with: Settings,
     *,
+    pages: TaskSet[HttpSettings],
     destinations: Forwarding,
     acquisition: Acquisition,
     watch: Watch,
@@ -203,6 +219,7 @@ async def _reload_when_asked(
             served = await destinations.update(settings.destinations)
             log.info("config reloaded; links: %s", await acquisition.update(settings.devices))
             log.info("config reloaded; destinations: %s", served)
+            await pages.update({_PAGES: settings.http})
             others = [name for name in _NEED_RESTART if getattr(settings, name) != getattr(started_with, name)]
             if others:
                 log.warning("changed as well, but in effect only after a restart: %s", ", ".join(others))

@@ -79,16 +79,18 @@ class Backlogs:
         self.left.discard(destination)
         self.changes += 1
 
-    def leave(self, destination: str) -> Backlog:
-        """One destination less. Returns what it was waiting for; what nobody else waits for is `orphaned` now."""
+    def leave(self, destination: str) -> int:
+        """One destination less. Returns how many readings it was waiting for; those that nobody else waits for are
+        `orphaned` now. A `peek` that is under way finds nothing more."""
         backlog = self._backlogs.pop(destination)
         alone = backlog.pending.copy()
         for other in self._backlogs.values():
             alone.subtract(other.pending)
         self.orphaned = union((self.orphaned, alone))
+        backlog.pending.clear()
         self.left.add(destination)
         self.changes += 1
-        return backlog
+        return backlog.waiting
 
     def lose_orphans(self, spans: Iterable[tuple[int, int]], readings: int) -> None:
         """These were found to be `readings` rows and have been counted as lost: their rows are to be deleted."""

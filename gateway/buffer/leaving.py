@@ -7,9 +7,12 @@ both become durable in one transaction: after a crash nothing is counted twice a
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.damage import suspicion
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.model import StoreFailed
 from gateway.buffer.store import Store
 
 _log = logging.getLogger(__name__)
@@ -20,13 +23,35 @@ _MOST_COUNTED = 20_000  # positions at once, so that commits are held up for mil
 class Leaving:
     """Runs inside the writer's task."""
 
-    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
+    def __init__(self, path: Path, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
+        self._path = path
         self._store = store
         self._backlogs = backlogs
         self._drops = drops
+        self._failing = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is worth looking at once."""
+        return bool(self._backlogs.orphaned) and not self._failing
 
     async def look(self) -> None:
-        """Do a part of what is to be done. Does no I/O when that is nothing. Raises `StoreFailed`."""
+        """Do a part of what is to be done. Does no I/O when that is nothing.
+
+        A failure is logged once and tried again at the next look: it holds up nothing else.
+        """
+        try:
+            await self._look()
+        except StoreFailed as failure:
+            if failure.damaged:
+                suspicion(self._path).touch()
+            if not self._failing:
+                _log.warning("%s; what waited for a destination that was removed stays until then", failure)
+            self._failing = True
+        else:
+            self._failing = False
+
+    async def _look(self) -> None:
         backlogs = self._backlogs
         if backlogs.orphaned and not backlogs.dropping:
             spans, generation = backlogs.orphaned.head(_MOST_COUNTED), backlogs.generation

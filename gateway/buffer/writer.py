@@ -78,7 +78,7 @@ class Writer:
         self.retries = Retries(
             settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
         )
-        self._leaving = Leaving(store=store, backlogs=backlogs, drops=drops)
+        self._leaving = Leaving(settings.path, store=store, backlogs=backlogs, drops=drops)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = asyncio.Event()
@@ -167,7 +167,7 @@ class Writer:
     async def _idle(self) -> None:
         """Wait until there is something to do."""
         self._wake.clear()
-        if not (self._intake or self._batch or self._hurry or self._backlogs.orphaned or self._stopping.is_set()):
+        if not (self._intake or self._batch or self._hurry or self._leaving.busy or self._stopping.is_set()):
             try:
                 async with asyncio.timeout_at(self._look_at_s):
                     await self._wake.wait()

@@ -96,6 +96,20 @@ def test_the_watchdog_is_fed_while_the_buffer_is_closed(gateway: Gateway, fleet:
     assert not last or re.fullmatch(r"STATUS=stopping; \d+ readings wait", last[-1])
 
 
+def test_systemd_hears_that_opening_the_buffer_takes_its_time(
+    gateway: Gateway, fleet: Fleet, systemd: socket.socket
+) -> None:
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.start()
+    assert gateway.stop() == 0
+    with locked(gateway.buffer):
+        gateway.launch(NOTIFY_SOCKET=systemd.getsockname(), WATCHDOG_USEC="100000")
+        assert _next(systemd, "STATUS=") == ["STATUS=opening the buffer", "EXTEND_TIMEOUT_USEC=30000000"]
+        assert gateway.ended() == 74
+    assert "hub-gateway: cannot open the buffer" in gateway.log
+    assert "Traceback" not in gateway.log
+
+
 @pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
 def test_each_edge_is_told_once_when_reload_and_stop_come_together(
     gateway: Gateway, mosquitto: Mosquitto, fleet: Fleet, systemd: socket.socket, first: signal.Signals

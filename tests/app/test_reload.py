@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.app.conftest import Fleet, Gateway, hub, until
+from tests.app.conftest import Fleet, Gateway, free_port, hub, until
 
 ESTABLISHED = "01"
 
@@ -84,6 +86,17 @@ def test_what_needs_a_restart_is_named_and_left_as_it_is(reloaded: Gateway) -> N
     until(
         lambda: reloaded.metric("destination_acknowledged_readings_total", "broker") > acknowledged, "readings go out"
     )
+
+
+def test_the_pages_move_to_another_address(reloaded: Gateway) -> None:
+    acknowledged = reloaded.metric("destination_acknowledged_readings_total", "broker")
+    old, new = reloaded.settings["http"]["listen"], f"127.0.0.1:{free_port()}"
+    reloaded.settings["http"] = {"listen": new}
+    reload(reloaded)
+    reloaded.wait_for_log(f"status page and metrics on http://{new}")
+    assert reloaded.metric("destination_acknowledged_readings_total", "broker") >= acknowledged
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"http://{old}/", timeout=10)
 
 
 def reload(gateway: Gateway, *, outcome: str = "config reloaded; links") -> str:
