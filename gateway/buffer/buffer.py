@@ -151,7 +151,7 @@ class Buffer:
         """
         if any(name == destination for name, _ in self._backlogs):
             tell_of_leaving(destination, self._backlogs.leave(destination))
-            self._writer.acknowledged()
+            self._writer.left()
 
     async def returned(self, destination: str, *, seen: int = 0) -> int:
         """Wait until more than `seen` readings that were set aside wait for `destination` again, since the buffer was

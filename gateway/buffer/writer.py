@@ -106,6 +106,11 @@ class Writer:
         if self._settle_at_s == float("inf"):
             self._settle_at_s = asyncio.get_running_loop().time() + _SETTLE_WITHIN_S
 
+    def left(self) -> None:
+        """As `acknowledged`, and there is something to be freed."""
+        self.acknowledged()
+        self._wake.set()
+
     async def joined(self) -> None:
         """As `acknowledged`, but returns when it is durable, or at once while the database does not accept commits."""
         changes = self._backlogs.changes

@@ -157,9 +157,12 @@ async def test_a_stop_does_not_wait_for_a_broker_that_does_not_answer_and_reload
     assert "Traceback" not in gateway.log
 
 
+@pytest.mark.parametrize("signals", [1, 2])
 def test_what_could_not_be_committed_before_the_end_is_counted_and_told_by_the_exit_code(
-    gateway: Gateway, fleet: Fleet
+    gateway: Gateway, mosquitto: Mosquitto, fleet: Fleet, signals: int
 ) -> None:
+    if signals == 2:
+        mosquitto.start()  # so that there is a drain to skip
     gateway.settings["devices"] = [fleet.device(1)]
     gateway.start()
     until(lambda: gateway.committed() >= 3, "readings are committed")
@@ -168,7 +171,10 @@ def test_what_could_not_be_committed_before_the_end_is_counted_and_told_by_the_e
         gateway.wait_for_log("readings are kept in memory")
         held = until(lambda: gateway.metric("buffer_readings") > committed + 2, "readings gather in memory")
         assert held
-        assert gateway.stop() == 74
+        for number in range(signals):
+            gateway.send(signal.SIGTERM)
+            gateway.wait_for_log(("stopping: no new readings", "asked to stop again")[number])
+        assert gateway.ended() == 74
     assert len(gateway.lines("dropping readings from the buffer (shutdown): ")) == 1
     assert "Traceback" not in gateway.log
     gateway.start()

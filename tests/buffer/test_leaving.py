@@ -180,6 +180,27 @@ async def test_one_that_is_renamed_finds_everything_with_oldest(bench: Bench, re
     assert _rows(bench.path) == []
 
 
+async def test_what_is_taken_over_while_it_is_being_counted_is_not_lost(bench: Bench) -> None:
+    async with bench.open("d0") as buffer:
+        for turns in range(40):  # so often other tasks run in between: somewhere there the count is under way
+            await _append(buffer, bench, 1)
+            for _ in range(50):
+                buffer.append(bench.reading(1.5))
+            await buffer.flush()
+            lost = bench.health.dropped["destination-removed"]
+            before = set(await _positions(buffer, f"d{turns}"))
+            buffer.detach(f"d{turns}")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await buffer.attach(f"d{turns + 1}", start=Start.OLDEST)
+            await buffer.flush()
+            after = set(await _positions(buffer, f"d{turns + 1}"))
+            assert after in (before, set())
+            assert bench.health.dropped["destination-removed"] - lost == len(before - after)
+            assert bench.health.readings == len(after)
+            assert set(_rows(bench.path)) >= after
+
+
 async def test_after_a_crash_the_next_start_counts_what_was_not_counted_and_nothing_twice(
     bench: Bench, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
