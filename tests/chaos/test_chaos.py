@@ -53,8 +53,8 @@ async def test_everything_goes_wrong_and_no_committed_reading_is_lost(tmp_path: 
         assert not said, "\n".join(said)
     except BaseException:
         print(f"\nchaos: CHAOS_SECONDS={SECONDS:g} CHAOS_SEED={SEED} failed; everything is in {tmp_path}")
-        print("\n".join(diary.path.read_text().splitlines()[-150:]))
-        print("\n".join((tmp_path / "gateway.log").read_text(errors="replace").splitlines()[-60:]))
+        print(_tail(diary.path, lines=150))
+        print(_tail(tmp_path / "gateway.log", lines=60))
         raise
 
 
@@ -162,3 +162,8 @@ async def _recover(stage: Stage) -> None:
     for broker in (*stage.brokers, stage.guest):
         await asyncio.to_thread(broker.subscriber.catch_up)
     stage.witness.look()
+
+
+def _tail(path: Path, *, lines: int) -> str:
+    """The last lines of a file; nothing when it did not come to that."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
