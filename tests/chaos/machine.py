@@ -75,7 +75,9 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[Disk]:
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", str(folder)]
     mounted = subprocess.run(command, check=False, capture_output=True, text=True)
     if mounted.returncode != 0:
-        pytest.fail(f"a disk that fills up needs root, to mount a tmpfs: {mounted.stderr.splitlines()[0]}", pytrace=False)
+        pytest.fail(
+            f"a disk that fills up needs root, to mount a tmpfs: {mounted.stderr.splitlines()[0]}", pytrace=False
+        )
     try:
         yield Disk(folder)
     finally:
