@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 500  # rows in one transaction, so that commits are held up for milliseconds only
 _REQUEST_WAITS_S = 10.0  # for the lock, while the gateway commits
-_SINCE_VERSION = 3
+_SINCE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
