@@ -237,19 +237,22 @@ async def test_a_commit_of_which_nobody_knows_whether_it_took_place_loses_none(
     assert "disk I/O error; look at the disk; what was set aside is not sent again until then" in warnings[0]
 
 
-async def test_a_peek_while_they_come_back_neither_misses_nor_loses_them(bench: Bench) -> None:
+async def test_a_peek_while_they_come_back_neither_misses_nor_loses_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "_MOST_AT_ONCE", 20)
     async with bench.open("a", "b") as buffer:
-        await fill(bench, buffer, 2000)
-        await refuse(buffer, "a", *range(1, 2001, 2))
-        buffer.acknowledge("b", range(1, 1501))
+        await fill(bench, buffer, 200)
+        await refuse(buffer, "a", *range(1, 201, 2))
+        buffer.acknowledge("b", range(1, 151))
         await buffer.flush()
         await ask(bench, "a")
         async with asyncio.TaskGroup() as group:
-            back = group.create_task(buffer.returned("a", seen=999))
+            back = group.create_task(buffer.returned("a", seen=99))
             while not back.done():
-                await buffer.peek("a", after=0, limit=100)
+                await buffer.peek("a", after=0, limit=10)
                 await asyncio.sleep(0)
-        assert await positions(buffer, "a") == list(range(1, 2001))
+        assert await positions(buffer, "a") == list(range(1, 201))
 
 
 def test_an_empty_slot_of_the_memory_does_not_hide_what_is_in_the_database_again(bench: Bench) -> None:
