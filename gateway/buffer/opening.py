@@ -20,7 +20,7 @@ from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.schema import ORPHANED, connection, migrate, primary_code
+from gateway.buffer.schema import ORPHANED, connection, migrate, newer_version, primary_code, versions
 from gateway.config import BufferSettings, Durability, Start
 
 _log = logging.getLogger(__name__)
@@ -80,19 +80,27 @@ def _prepared(settings: BufferSettings, destinations: Mapping[str, Start], clock
 
 
 def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
+    """Make sure that there is a database that this gateway can use, or none. Returns how many readings that cost."""
     finish_replacing(path)
     suspect = suspicion(path)
-    problem = damage(path, suspect=suspect.exists())
-    skipped = 0
-    if problem is not None:
-        aside, copied, skipped = replace(path, clock_ns=clock_ns)
+    lost = 0
+    if (problem := damage(path, suspect=suspect.exists())) is not None:
+        aside, salvaged = replace(path, cause="damaged", clock_ns=clock_ns)
+        lost = salvaged.lost
         _log.error(
-            "the buffer %s was damaged (%s): moved to %s, %d readings salvaged, up to %d lost between them; "
-            "readings get a new epoch; try `sqlite3 %s .recover` if more is needed",
-            *(path, problem, aside.name, copied, skipped, aside),
+            "the buffer %s was damaged (%s): moved to %s, %s; try `sqlite3 %s .recover` if more is needed",
+            *(path, problem, aside.name, salvaged, aside),
+        )
+    elif (version := newer_version(path)) is not None:
+        aside, salvaged = replace(path, cause="newer", clock_ns=clock_ns)
+        lost = salvaged.lost
+        _log.error(
+            "the buffer %s has version %d, this gateway knows versions up to %d: moved to %s, %s; what only the newer "
+            "gateway can read is still in there: to use it, stop this one and move it back",
+            *(path, version, max(versions()), aside.name, salvaged),
         )
     suspect.unlink(missing_ok=True)
-    return skipped
+    return lost
 
 
 def _stand(

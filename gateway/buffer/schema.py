@@ -61,8 +61,8 @@ def primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def migrate(path: Path) -> None:
-    """Bring the database to the newest version, making it when it is not there.
+def migrate(path: Path, *, to: int | None = None) -> None:
+    """Bring the database to the newest version, or the version `to`, making it when it is not there.
 
     Raises `BufferUnavailable` when it is of a newer version or belongs to another program, `sqlite3.Error` when it
     cannot be read or written.
@@ -80,10 +80,20 @@ def migrate(path: Path) -> None:
         database.execute("PRAGMA synchronous = FULL")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         for step, script in scripts.items():
-            if step > version:
+            if version < step <= (to or newest):
                 database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {step};\nCOMMIT;")
     if is_new:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
+
+
+def newer_version(path: Path) -> int | None:
+    """The version of a buffer that a newer gateway has written; None for everything else. Raises `sqlite3.Error`."""
+    if not path.exists():
+        return None
+    with connection(path, read_only=True) as database:
+        (application_id,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+    return int(version) if application_id == APPLICATION_ID and version > max(versions()) else None
 
 
 def identify(database: sqlite3.Connection, path: Path, *, newest: int | None = None) -> None:
@@ -101,8 +111,8 @@ def identify(database: sqlite3.Connection, path: Path, *, newest: int | None = N
         )
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make the new directory entry survive a power cut; syncing the file alone does not."""
+def sync_directory(directory: Path) -> None:
+    """Make new and changed directory entries survive a power cut; syncing the files alone does not."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -199,18 +199,6 @@ async def test_a_read_only_file_system_is_reported(bench: Bench, small_disk: Pat
             pass
 
 
-async def test_a_database_of_a_newer_gateway_is_left_alone(bench: Bench) -> None:
-    await fill(bench, 1)
-    with closing(sqlite3.connect(bench.path)) as database:
-        database.execute("PRAGMA user_version = 9999")
-    with pytest.raises(
-        BufferUnavailable, match=r"has version 9999, this gateway knows .*; run the gateway that wrote it"
-    ):
-        async with bench.open():
-            pass
-    assert sorted(path.name for path in bench.path.parent.iterdir()) == ["buffer.db", "buffer.db.lock"]
-
-
 async def test_a_database_of_another_program_is_left_alone(bench: Bench) -> None:
     with closing(sqlite3.connect(bench.path)) as database:
         database.execute("CREATE TABLE precious (value)")
@@ -228,110 +216,6 @@ async def test_a_new_database_says_what_it_is(bench: Bench) -> None:
             for name in ("application_id", "user_version", "journal_mode", "auto_vacuum")
         ]
     assert pragmas == [APPLICATION_ID, max(versions()), "wal", 2]
-
-
-# Damage
-
-
-async def test_a_file_that_is_no_database_is_moved_aside(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    bench.path.write_bytes(b"torn" * 5000)
-    async with bench.open() as buffer:
-        buffer.append(bench.reading(1.0))
-        await buffer.flush()
-        assert await speeds(buffer) == [1.0]
-    (aside,) = bench.path.parent.glob("buffer.db.damaged-*")
-    assert aside.name == "buffer.db.damaged-20270115T080000Z"
-    assert aside.read_bytes() == b"torn" * 5000
-    assert "was damaged" in caplog.text
-
-
-async def test_what_can_be_read_of_a_damaged_database_is_salvaged(bench: Bench) -> None:
-    numbers = await fill(bench, 5000)
-    size = bench.path.stat().st_size
-    with bench.path.open("r+b") as file:  # three bad pages in the middle
-        for share in (0.3, 0.5, 0.7):
-            file.seek(int(size * share) // 4096 * 4096)
-            file.write(os.urandom(4096))
-    with closing(sqlite3.connect(bench.path)) as database:
-        database.execute("UPDATE state SET value = 'another boot' WHERE key = 'running'")
-        database.commit()
-    async with bench.open() as buffer:
-        salvaged = await speeds(buffer)
-        assert buffer.backlog("broker") == bench.health.readings == len(salvaged)
-        assert 4800 < len(salvaged) < 5000
-        assert set(salvaged) < set(numbers)
-        assert bench.health.dropped["damaged"] == 5000 - len(salvaged)
-        stored = await buffer.peek("broker", after=0, limit=9999)
-        assert all(one.position == one.reading.values[3] + 1 for one in stored)  # type: ignore[operator]
-        buffer.append(bench.reading(1.0))
-        assert await buffer.committed(5000) == 5001
-
-
-async def test_a_salvaged_database_remembers_what_was_acknowledged(bench: Bench) -> None:
-    async with bench.open("a", "b") as buffer:
-        for number in range(3000):
-            buffer.append(bench.reading(float(number), True, "x" * 100, number))
-        await buffer.flush()
-        epoch = buffer.epoch
-        buffer.acknowledge("a", range(1, 2991))
-    with bench.path.open("r+b") as file:
-        file.seek(bench.path.stat().st_size // 2 // 4096 * 4096)
-        file.write(bytes(4096))
-    bench.path.with_name("buffer.db.suspect").touch()
-    async with bench.open("a", "b") as buffer:
-        assert buffer.epoch != epoch
-        assert buffer.backlog("a") == 10
-        assert 2900 < buffer.backlog("b") < 3000
-        assert len(await buffer.peek("b", after=0, limit=9999)) == buffer.backlog("b")
-    assert not bench.path.with_name("buffer.db.suspect").exists()
-
-
-@pytest.mark.parametrize("kept", [1, 100, 4096, 10_000])
-async def test_a_truncated_database_does_not_stop_the_gateway(bench: Bench, kept: int) -> None:
-    await fill(bench, 500)
-    os.truncate(bench.path, kept)
-    async with bench.open() as buffer:
-        assert len(await speeds(buffer)) == buffer.backlog("broker")
-        buffer.append(bench.reading(7.0))
-        await buffer.flush()
-        assert (await speeds(buffer))[-1] == 7.0
-
-
-async def test_a_page_that_goes_bad_under_a_running_gateway_is_salvaged_by_the_next(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fill(bench, 3000)
-    with bench.path.open("r+b") as file:
-        file.seek(bench.path.stat().st_size // 2 // 4096 * 4096)
-        file.write(bytes(4096))
-    async with bench.open() as buffer:  # closed in good order before, so nothing was checked
-        for _ in range(2):
-            await buffer.peek("broker", after=0, limit=9999)
-        assert caplog.text.count("restart the gateway") == 1
-        buffer.append(bench.reading(9.0))
-        await buffer.committed(3000)
-        assert [one.position for one in await buffer.peek("broker", after=3000)] == [3001]
-    async with bench.open() as buffer:
-        assert 2900 < len(await speeds(buffer)) == buffer.backlog("broker") < 3001
-
-
-async def test_an_interrupted_replacement_is_finished_at_the_next_start(bench: Bench) -> None:
-    numbers = await fill(bench, 20)
-    bench.path.rename(bench.path.with_name("buffer.db.salvaging"))
-    async with bench.open() as buffer:
-        assert await speeds(buffer) == numbers
-
-
-async def test_a_row_whose_bits_have_changed_costs_itself_only(bench: Bench) -> None:
-    await fill(bench, 10)
-    with closing(sqlite3.connect(bench.path)) as database:
-        database.execute("UPDATE reading SET body = 'garbage' WHERE id = 4")
-        database.execute("UPDATE reading SET group_id = 99 WHERE id = 7")
-        database.commit()
-    async with bench.open() as buffer:
-        assert await speeds(buffer) == [0.0, 1.0, 2.0, 4.0, 5.0, 7.0, 8.0, 9.0]
-        assert bench.health.dropped == Counter({"damaged": 2})
-        assert buffer.backlog("broker") == 8
 
 
 # Power
