@@ -80,13 +80,12 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
     return path
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_duration),
-    Field(gt=0, allow_inf_nan=False),
-    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$", "examples": ["250ms", "1s"]}),
-]
+_DURATION_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$", "examples": ["250ms", "1s"]}
+)
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, allow_inf_nan=False), _DURATION_SCHEMA]
 """Seconds, written with a unit in the file."""
+DurationOrZero = Annotated[float, BeforeValidator(_duration), Field(ge=0, allow_inf_nan=False), _DURATION_SCHEMA]
 
 Size = Annotated[
     int,

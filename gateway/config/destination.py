@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic import field_validator as check
 
-from drivers.settings import Duration, Name
+from drivers.settings import Duration, DurationOrZero, Name
 from gateway.config.fields import DocumentedModel, ReadableFile, Whole
 
 DEFAULT_PORTS: Mapping[str, int] = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -59,6 +59,8 @@ class ReplaySettings(DocumentedModel):
     """`live-first` sends new readings at once, the missed ones beside them; `in-order` sends all as it was read."""
     values_per_second: Whole = 20_000
     """The most values that are sent each second of what was missed."""
+    start_within: DurationOrZero = 10.0
+    """What was missed starts after a random time up to this, so that many gateways do not start together; or `0s`."""
 
 
 class DestinationSettings(DocumentedModel):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections.abc import Callable
 
 from gateway.backoff import Backoff
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings
+from gateway.forward.pace import TokenBucket
 from gateway.forward.refusals import Refusals
 from gateway.forward.session import Beside, Session
 from gateway.health import DestinationHealth
@@ -33,6 +36,7 @@ async def forward(
     stopping: asyncio.Event,
     drain_s: float,
     beside: Beside | None = None,
+    draw: Callable[[float, float], float] = random.uniform,
 ) -> None:
     """Serve one destination until `stopping` is set, which says that no more readings will be appended.
 
@@ -40,9 +44,9 @@ async def forward(
     disconnect and return. A destination that is down is not waited for. Cancelled, it cuts the connection, and the
     broker publishes the will. Nothing is lost either way: what is not acknowledged stays in the buffer.
 
-    `beside` runs next to the forwarding on every connection.
+    `beside` runs next to the forwarding on every connection. `draw` gives a random number between its two.
     """
-    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health, beside=beside)
+    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health, beside=beside, draw=draw)
     async with asyncio.TaskGroup() as group:
         gauge = group.create_task(_gauge(settings.name, buffer=buffer, health=health), name=f"gauge of {settings.name}")
         serving = group.create_task(line.serve(stopping, drain_s=drain_s), name=f"line to {settings.name}")
@@ -72,6 +76,7 @@ class _Line:
         payload: JsonPayload,
         health: DestinationHealth,
         beside: Beside | None,
+        draw: Callable[[float, float], float],
     ) -> None:
         self.session: Session | None = None
         self._settings = settings
@@ -81,6 +86,10 @@ class _Line:
         self._payload = payload
         self._health = health
         self._beside = beside
+        self._draw = draw
+        self._loop = asyncio.get_running_loop()
+        self._behind_since_s = float("-inf") if buffer.backlog(settings.name) else self._loop.time()
+        self._bucket = TokenBucket(settings.replay.values_per_second)
         self._refusals = Refusals(settings.name, buffer=buffer, health=health)
         self._backoff = Backoff(first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
         self._failures = 0
@@ -98,6 +107,7 @@ class _Line:
                 await asyncio.sleep(self._backoff.next_s())
 
     async def _forward(self, connection: Connection, stopping: asyncio.Event, *, drain_s: float) -> None:
+        history_delay_s = self._history_delay_s()
         session = Session(
             connection,
             settings=self._settings,
@@ -105,32 +115,47 @@ class _Line:
             payload=self._payload,
             health=self._health,
             refusals=self._refusals,
+            bucket=self._bucket,
+            history_delay_s=history_delay_s,
             beside=self._beside,
         )
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        self._went_up(connection)
+        began_s = self._loop.time()
+        self._went_up(connection, history_delay_s=history_delay_s)
         self.session = session
         try:
             await session.run(stopping, drain_s=drain_s)
         except DestinationUnavailable as failure:
-            if (session.accepted or loop.time() - began_s > STABLE_S) and not failure.needs_person:
+            if (session.accepted or self._loop.time() - began_s > STABLE_S) and not failure.needs_person:
                 self._backoff.reset()
             raise
         finally:
             self.session = None
             self._health.up = False
+            if session.caught_up:
+                self._behind_since_s = self._loop.time()
 
-    def _went_up(self, connection: Connection) -> None:
+    def _history_delay_s(self) -> float:
+        """A random time, so that the gateways that lost a broker together do not replay together.
+
+        What was missed in a second loads a broker with a second's worth; spread over as long as it took to gather, it
+        does no more than double the load. So nobody waits longer than it has been behind.
+        """
+        if not self._buffer.backlog(self._name):
+            return 0.0
+        behind_s = self._loop.time() - self._behind_since_s
+        return self._draw(0.0, min(self._settings.replay.start_within, behind_s))
+
+    def _went_up(self, connection: Connection, *, history_delay_s: float) -> None:
         self._health.up = self._health.ever_up = True
         self._health.detail = ""
         log.info(
-            "%s: connected to %s with %s%s; %d readings are waiting for it",
+            "%s: connected to %s with %s%s; %d readings behind%s",
             self._name,
             self._broker.address,
             connection.version.value,
             f" after {self._failures} failures" if self._failures else "",
             self._buffer.backlog(self._name),
+            f", history starts in {history_delay_s:.1f} s" if history_delay_s else "",
         )
         self._failures = 0
         self._told = ""

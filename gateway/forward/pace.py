@@ -6,20 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from gateway.buffer import StoredReading
 
+BURST_S = 1.0
 
-class Pace:
-    """At most `per_second` of something, of which a tenth of a second may come at once. The caller brings the clock."""
 
-    def __init__(self, per_second: float, *, burst_s: float = 0.1) -> None:
+class TokenBucket:
+    """At most `per_second` of something, of which the bucket holds one second's worth. The caller brings the clock."""
+
+    def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._burst_s = burst_s
-        self._next_s = float("-inf")
+        self._empty_s = float("-inf")  # when it was, or will be, empty
 
     def delay_s(self, amount: int, *, now_s: float) -> float:
-        """Book `amount`; how long from `now_s` until it may go."""
-        start_s = max(self._next_s, now_s - self._burst_s)
-        self._next_s = start_s + amount / self._per_second
-        return max(0.0, start_s - now_s)
+        """Take `amount`; how long from `now_s` until it may go. More than the bucket holds goes, and is owed."""
+        empty_s = max(self._empty_s, now_s - BURST_S)
+        self._empty_s = empty_s + amount / self._per_second
+        return max(0.0, empty_s - now_s)
 
 
 def messages(stored: Sequence[StoredReading], *, batch: int) -> Iterator[Sequence[StoredReading]]:
@@ -39,5 +40,5 @@ def messages(stored: Sequence[StoredReading], *, batch: int) -> Iterator[Sequenc
 
 
 def values_in(message: Sequence[StoredReading]) -> int:
-    """How many values the readings of a message have."""
-    return sum(len(item.reading.values) - item.reading.values.count(None) for item in message)
+    """How many values the readings of a message have; one that has none is not free and counts as one."""
+    return sum(max(1, len(item.reading.values) - item.reading.values.count(None)) for item in message)

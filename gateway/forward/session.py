@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.buffer import Buffer, StoredReading
 from gateway.config import DestinationSettings, ReplayOrder
-from gateway.forward.pace import Pace, messages, values_in
+from gateway.forward.pace import TokenBucket, messages, values_in
 from gateway.forward.refusals import Refusals
 from gateway.health import DestinationHealth
 from gateway.mqtt import Acknowledgement, Connection, DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
@@ -26,11 +26,11 @@ SETTLE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """How a range of readings is sent: what of the window it leaves free, and how fast it may go."""
+    """How a range of readings is sent: what of the window it leaves free, and what limits its rate."""
 
     historical: bool
     reserve: int = 0
-    pace: Pace | None = None
+    bucket: TokenBucket | None = None
 
 
 Beside = Callable[[Connection], Coroutine[Any, Any, None]]
@@ -49,9 +49,12 @@ class Session:
         payload: JsonPayload,
         health: DestinationHealth,
         refusals: Refusals,
+        bucket: TokenBucket,
+        history_delay_s: float,
         beside: Beside | None,
     ) -> None:
-        """`beside` runs next to the lanes, until they end or it does."""
+        """`bucket` limits the history, which starts after `history_delay_s`. `beside` runs next to the lanes, until
+        they end or it does."""
         self.accepted = 0
         self._connection = connection
         self._settings = settings
@@ -60,6 +63,8 @@ class Session:
         self._payload = payload
         self._health = health
         self._refusals = refusals
+        self._bucket = bucket
+        self._history_delay_s = history_delay_s
         self._beside = beside
         self._boundary = buffer.last_committed
         self._passed = self._boundary
@@ -67,6 +72,11 @@ class Session:
         self._postponed: list[Acknowledgement] = []
         self._history_sent = asyncio.Event()
         self._progress = asyncio.Event()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything has been sent that the destination had missed before this connection."""
+        return self._history_sent.is_set()
 
     async def run(self, stopping: asyncio.Event, *, drain_s: float) -> None:
         """Forward until `stopping` is set and all is acknowledged, at most `drain_s` longer; then say offline.
@@ -99,9 +109,9 @@ class Session:
         failures: list[DestinationUnavailable] = []
         lanes: dict[str, Coroutine[Any, Any, None]]
         if self._settings.replay.order is ReplayOrder.LIVE_FIRST:
-            lanes = {"live lane": self._live(), "history lane": self._history(), "sweep": self._sweep()}
+            lanes = {"live lane": self._live(), "history lane": self._history(stopping), "sweep": self._sweep()}
         else:
-            lanes = {"lane": self._in_order(), "sweep": self._sweep()}
+            lanes = {"lane": self._in_order(stopping), "sweep": self._sweep()}
         if self._beside is not None:
             lanes["what runs beside the lanes"] = self._beside(self._connection)
         try:
@@ -139,14 +149,22 @@ class Session:
             await self._send(lane, after=after, until=until)
             after = self._passed = until
 
-    async def _history(self) -> None:
+    async def _history(self, stopping: asyncio.Event) -> None:
+        await self._history_may_start(stopping)
         await self._send(self._replay(reserve=self._connection.window // 4), after=0, until=self._boundary)
         self._history_sent.set()
 
-    async def _in_order(self) -> None:
+    async def _in_order(self, stopping: asyncio.Event) -> None:
+        await self._history_may_start(stopping)
         await self._send(self._replay(reserve=0), after=0, until=self._boundary)
         self._history_sent.set()
         await self._live()
+
+    async def _history_may_start(self, stopping: asyncio.Event) -> None:
+        """A stop does not wait: what is left has little time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._history_delay_s):
+                await stopping.wait()
 
     async def _sweep(self) -> None:
         lane = self._replay(reserve=self._connection.window // 4)
@@ -159,7 +177,7 @@ class Session:
             await self._send(lane, after=0, until=self._passed)
 
     def _replay(self, *, reserve: int) -> Lane:
-        return Lane(historical=True, reserve=reserve, pace=Pace(self._settings.replay.values_per_second))
+        return Lane(historical=True, reserve=reserve, bucket=self._bucket)
 
     async def _send(self, lane: Lane, *, after: int, until: int) -> None:
         """Publish what is unacknowledged and not in flight after `after` and up to `until`, oldest first."""
@@ -172,8 +190,8 @@ class Session:
             await asyncio.sleep(0)
 
     async def _publish(self, message: Sequence[StoredReading], lane: Lane) -> None:
-        if lane.pace is not None:
-            delay_s = lane.pace.delay_s(values_in(message), now_s=asyncio.get_running_loop().time())
+        if lane.bucket is not None:
+            delay_s = lane.bucket.delay_s(values_in(message), now_s=asyncio.get_running_loop().time())
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
         await self._connection.room(reserve=lane.reserve)

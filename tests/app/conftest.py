@@ -67,7 +67,9 @@ class Gateway:
         self.settings: dict[str, Any] = {
             "gateway": {"site": "lgg", "id": "sort-01"},
             "buffer": {"path": str(folder / "buffer.db"), "min_free_disk": 0},
-            "destinations": [{"name": "broker", "url": f"mqtt://127.0.0.1:{free_port()}"}],
+            "destinations": [
+                {"name": "broker", "url": f"mqtt://127.0.0.1:{free_port()}", "replay": {"start_within": "0s"}}
+            ],
             "http": {"listen": f"127.0.0.1:{free_port()}"},
             "defaults": {"period": "200ms", "timeout": "300ms", "report": "every-read"},
             "devices": [],

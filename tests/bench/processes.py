@@ -124,7 +124,7 @@ def gateway(folder: Path, *, devices: str, period: str, broker_port: int, replay
 gateway: {{site: bench, id: g1}}
 buffer: {{path: {folder}/buffer.db, max_bytes: 8GiB}}
 destinations:
-  - {{name: broker, url: 'mqtt://127.0.0.1:{broker_port}', replay: {{values_per_second: {replay}}}}}
+  - {{name: broker, url: 'mqtt://127.0.0.1:{broker_port}', replay: {{values_per_second: {replay}, start_within: 0s}}}}
 http: {{listen: '127.0.0.1:{http_port}'}}
 defaults: {{period: {period}, timeout: 2s, report: every-read}}
 devices:

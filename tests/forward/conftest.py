@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from drivers.model import Point, PointGroup, Reading
@@ -18,9 +19,46 @@ from gateway.forward import forward
 from gateway.health import BufferHealth, DestinationHealth
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
+from tests.plugins.scripted_broker import Client
 
 NAME = "hub-broker"
+STATUS = "hub/lgg/sort-01/status"
 NOW_NS = 1_700_000_000_000_000_000
+
+
+class ScriptedBroker:
+    """Accepts connections and records each message; `answer(payload)` is the PUBACK code, or None for no answer.
+
+    It hangs up when a connection has brought `most` readings.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Any], int | None] = lambda _message: 0,
+        *,
+        connack: Callable[[], int] = lambda: 0,
+        most: int | None = None,
+    ) -> None:
+        self.received: list[Any] = []
+        self.connections = 0
+        self.answer = answer
+        self.connack = connack
+        self.most = most
+
+    async def __call__(self, client: Client) -> None:
+        self.connections += 1
+        await client.version()
+        client.connack(self.connack())
+        here = 0
+        while here != self.most:
+            message_id, topic, payload = await client.publish()
+            message = orjson.loads(payload)
+            if topic != STATUS:
+                self.received.append(message)
+                here += 1
+            code = 0 if topic == STATUS else self.answer(message)
+            if code is not None:
+                client.puback(message_id, code)
 
 
 @dataclass
@@ -47,9 +85,15 @@ class Line:
 
     @asynccontextmanager
     async def forwarding(
-        self, url: str, *, drain_s: float = 10.0, silence_s: float = 30.0, **settings: Any
+        self,
+        url: str,
+        *,
+        drain_s: float = 10.0,
+        silence_s: float = 30.0,
+        draw: Callable[[float, float], float] = lambda low, _high: low,
+        **settings: Any,
     ) -> AsyncIterator[asyncio.Task[None]]:
-        """Forward to `url`; at the end set `stopping` and wait for the forwarder."""
+        """Forward to `url`; at the end set `stopping` and wait for the forwarder. History starts at once."""
         destination = DestinationSettings(name=NAME, url=url, **settings)
         payload = JsonPayload(
             site="lgg", gateway="sort-01", epoch=self.buffer.epoch, topic=destination.topic, batch=destination.batch,
@@ -66,6 +110,7 @@ class Line:
                     health=self.health,
                     stopping=self.stopping,
                     drain_s=drain_s,
+                    draw=draw,
                 )
             )
             yield task

@@ -100,35 +100,6 @@ async def test_every_committed_id_survives_a_broker_that_is_killed_and_comes_bac
         assert all(len(values) == 1 for values in seen.values())
 
 
-async def test_live_readings_overtake_history_which_stays_in_order(mosquitto, line):
-    mosquitto.start()
-    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
-        await own.append(400)
-        replay = {"order": "live-first", "values_per_second": 400}
-        async with own.forwarding(mosquitto.url, replay=replay):
-            await subscriber.until(lambda message: message["values"]["n"] == 50)
-            await own.append()
-            rest = await subscriber.until(lambda message: message["values"]["n"] == 400)
-        order = [message["values"]["n"] for message in rest]
-        assert order.index(401) < len(order) - 1
-        assert [number for number in order if number != 401] == list(range(51, 401))
-        assert [message["values"]["n"] for message in rest if not message["historical"]] == [401]
-
-
-async def test_in_order_sends_history_before_anything_newer(mosquitto, line):
-    mosquitto.start()
-    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
-        await own.append(200)
-        replay = {"order": "in-order", "values_per_second": 1000}
-        async with own.forwarding(mosquitto.url, replay=replay):
-            head = await subscriber.until(lambda message: message["values"]["n"] == 20)
-            await own.append(5)
-            rest = await subscriber.until(lambda message: message["values"]["n"] == 205)
-        everything = head + rest
-        assert [message["values"]["n"] for message in everything] == list(range(1, 206))
-        assert [message["historical"] for message in everything] == [True] * 200 + [False] * 5
-
-
 async def test_a_batch_is_an_array_of_one_device_in_order(mosquitto, line):
     mosquitto.start()
     async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/+") as subscriber:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from drivers.model import Point, PointGroup, Reading
 from gateway.buffer import StoredReading
-from gateway.forward.pace import Pace, messages, values_in
+from gateway.forward.pace import TokenBucket, messages, values_in
 
 INFEED, OUTFEED = (PointGroup(device, 1.0, (Point("a"), Point("b"))) for device in ("infeed", "outfeed"))
 
@@ -14,21 +14,21 @@ def stored(*groups):
     return [StoredReading(position, Reading(group, 0, (1, None))) for position, group in enumerate(groups, 1)]
 
 
-def test_a_burst_of_a_tenth_of_a_second_goes_at_once_and_then_the_rate_holds():
-    pace = Pace(100)
-    assert [round(pace.delay_s(5, now_s=1000.0), 9) for _ in range(4)] == [0.0, 0.0, 0.0, 0.05]
+def test_one_seconds_worth_goes_at_once_and_then_the_rate_holds():
+    bucket = TokenBucket(100)
+    assert [round(bucket.delay_s(50, now_s=1000.0), 9) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
 
 
-def test_time_that_was_not_used_is_not_saved_up():
-    pace = Pace(100)
-    pace.delay_s(1, now_s=0.0)
-    assert [round(pace.delay_s(10, now_s=3600.0), 9) for _ in range(3)] == [0.0, 0.0, 0.1]
+def test_the_bucket_holds_no_more_than_one_seconds_worth():
+    bucket = TokenBucket(100)
+    bucket.delay_s(1, now_s=0.0)
+    assert [round(bucket.delay_s(100, now_s=3600.0), 9) for _ in range(3)] == [0.0, 0.0, 1.0]
 
 
-def test_an_amount_larger_than_the_burst_goes_and_is_paid_for_afterwards():
-    pace = Pace(100)
-    assert pace.delay_s(1000, now_s=0.0) == 0.0
-    assert round(pace.delay_s(1, now_s=0.0), 9) == 9.9
+def test_an_amount_larger_than_the_bucket_goes_and_is_owed():
+    bucket = TokenBucket(100)
+    assert bucket.delay_s(1000, now_s=0.0) == 0.0
+    assert round(bucket.delay_s(1, now_s=0.0), 9) == 9.0
 
 
 @given(
@@ -36,11 +36,11 @@ def test_an_amount_larger_than_the_burst_goes_and_is_paid_for_afterwards():
     steps=st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2)), min_size=1, max_size=100),
 )
 def test_nothing_ever_goes_faster_than_rate_and_burst_allow(rate, steps):
-    pace, now_s, gone, largest = Pace(rate), 0.0, 0, 0
+    bucket, now_s, gone, largest = TokenBucket(rate), 0.0, 0, 0
     for amount, idle_s in steps:
         now_s += idle_s
-        now_s += pace.delay_s(amount, now_s=now_s)
-        assert gone <= rate * (now_s + 0.1) + largest + 1e-6
+        now_s += bucket.delay_s(amount, now_s=now_s)
+        assert gone <= rate * (now_s + 1.0) + largest + 1e-6
         gone += amount
         largest = max(largest, amount)
 
@@ -58,3 +58,7 @@ def test_a_batch_takes_readings_of_one_device_in_order_and_does_not_wait_for_mor
 
 def test_values_are_counted_without_those_that_are_absent():
     assert values_in(stored(INFEED, OUTFEED)) == 2
+
+
+def test_a_reading_without_values_counts_as_one():
+    assert values_in([StoredReading(1, Reading(INFEED, 0, (None, None)))]) == 1

@@ -7,30 +7,7 @@ from collections import defaultdict
 
 import orjson
 
-STATUS = "hub/lgg/sort-01/status"
-
-
-class Broker:
-    """Accepts connections and records each message; `answer(payload)` is the PUBACK code, or None for no answer."""
-
-    def __init__(self, answer=lambda _message: 0, *, connack=lambda: 0):
-        self.received = []
-        self.connections = 0
-        self.answer = answer
-        self.connack = connack
-
-    async def __call__(self, client):
-        self.connections += 1
-        await client.version()
-        client.connack(self.connack())
-        while True:
-            message_id, topic, payload = await client.publish()
-            message = orjson.loads(payload)
-            if topic != STATUS:
-                self.received.append(message)
-            code = 0 if topic == STATUS else self.answer(message)
-            if code is not None:
-                client.puback(message_id, code)
+from tests.forward.conftest import STATUS, ScriptedBroker
 
 
 def number(message):
@@ -46,7 +23,7 @@ async def test_a_message_refused_for_now_is_sent_again_with_the_same_id(scripted
             return 0x97
         return 0
 
-    broker = Broker(answer)
+    broker = ScriptedBroker(answer)
     async with scripted.plays(broker), line() as own:
         await own.append(5)
         async with own.forwarding(scripted.url):
@@ -58,7 +35,7 @@ async def test_a_message_refused_for_now_is_sent_again_with_the_same_id(scripted
 
 
 async def test_a_quota_for_everything_is_waited_out_and_sets_nothing_aside(scripted, line, caplog):
-    broker = Broker(lambda _message: 0x80 if broker.connections < 8 else 0)
+    broker = ScriptedBroker(lambda _message: 0x80 if broker.connections < 8 else 0)
     async with scripted.plays(broker), line() as own:
         await own.append(2)
         async with own.forwarding(scripted.url):
@@ -68,7 +45,7 @@ async def test_a_quota_for_everything_is_waited_out_and_sets_nothing_aside(scrip
 
 
 async def test_a_message_that_alone_is_refused_again_and_again_is_set_aside(scripted, line, caplog):
-    broker = Broker(lambda message: 0x83 if number(message) == 2 else 0)
+    broker = ScriptedBroker(lambda message: 0x83 if number(message) == 2 else 0)
     async with scripted.plays(broker), line() as own:
         await own.append(3)
         async with own.forwarding(scripted.url):
@@ -129,7 +106,7 @@ async def test_connections_that_break_anywhere_lose_nothing_and_repeat_only_the_
 
 
 async def test_stopping_does_not_wait_longer_than_it_may(scripted, line):
-    broker = Broker(lambda _message: None)
+    broker = ScriptedBroker(lambda _message: None)
     async with scripted.plays(broker), line() as own:
         async with asyncio.timeout(10), own.forwarding(scripted.url, drain_s=0.05):
             await own.append(5)
@@ -138,7 +115,7 @@ async def test_stopping_does_not_wait_longer_than_it_may(scripted, line):
 
 
 async def test_a_broker_that_acknowledges_nothing_is_left_and_gets_everything_again(scripted, line):
-    broker = Broker(lambda _message: 0 if broker.connections > 1 else None)
+    broker = ScriptedBroker(lambda _message: 0 if broker.connections > 1 else None)
     async with scripted.plays(broker), line() as own, own.forwarding(scripted.url, silence_s=0.1):
         await own.append(5)
         await own.delivered()
@@ -148,7 +125,7 @@ async def test_a_broker_that_acknowledges_nothing_is_left_and_gets_everything_ag
 
 async def test_an_outage_is_logged_at_its_edges_only(scripted, line, caplog):
     caplog.set_level("INFO")
-    broker = Broker(connack=lambda: 0x88 if broker.connections < 5 else 0)
+    broker = ScriptedBroker(connack=lambda: 0x88 if broker.connections < 5 else 0)
     async with scripted.plays(broker), line() as own, own.forwarding(scripted.url):
         await own.append(7)
         await own.delivered()
@@ -160,7 +137,7 @@ async def test_an_outage_is_logged_at_its_edges_only(scripted, line, caplog):
 
 async def test_what_the_database_could_not_give_at_first_is_found_by_a_later_sweep(scripted, line, monkeypatch):
     monkeypatch.setattr("gateway.forward.session.SWEEP_S", 0.02)
-    broker = Broker()
+    broker = ScriptedBroker()
     async with scripted.plays(broker), line() as own:
         await own.append(3)
         peek, failures = own.buffer.peek, iter([True])

@@ -1,0 +1,119 @@
+"""What is missed waits its turn, keeps its order and its rate; what is new never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.forward.conftest import NAME, ScriptedBroker
+
+LATER = 3600.0
+
+
+def numbers(messages):
+    return [message["values"]["n"] for message in messages]
+
+
+async def test_live_readings_overtake_history_which_stays_in_order(mosquitto, line):
+    mosquitto.start()
+    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
+        await own.append(300)
+        replay = {"order": "live-first", "values_per_second": 200}
+        async with own.forwarding(mosquitto.url, replay=replay):
+            await subscriber.until(lambda message: message["values"]["n"] == 200)
+            await own.append()
+            rest = await subscriber.until(lambda message: message["values"]["n"] == 300)
+        order = [message["values"]["n"] for message in rest]
+        assert order.index(301) < len(order) - 1
+        assert [number for number in order if number != 301] == list(range(201, 301))
+        assert [message["values"]["n"] for message in rest if not message["historical"]] == [301]
+
+
+async def test_in_order_sends_history_before_anything_newer(mosquitto, line):
+    mosquitto.start()
+    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
+        await own.append(200)
+        replay = {"order": "in-order", "values_per_second": 1000}
+        async with own.forwarding(mosquitto.url, replay=replay):
+            head = await subscriber.until(lambda message: message["values"]["n"] == 20)
+            await own.append(5)
+            rest = await subscriber.until(lambda message: message["values"]["n"] == 205)
+        everything = head + rest
+        assert [message["values"]["n"] for message in everything] == list(range(1, 206))
+        assert [message["historical"] for message in everything] == [True] * 200 + [False] * 5
+
+
+async def test_history_waits_for_a_random_time_and_live_readings_do_not(mosquitto, line, caplog):
+    caplog.set_level("INFO")
+    mosquitto.start()
+    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
+        await own.append(5)
+        async with own.forwarding(mosquitto.url, draw=lambda _low, _high: LATER):
+            await own.until(lambda: own.health.up)
+            await own.append(2)
+            live = await subscriber.until(lambda message: message["values"]["n"] == 7)
+            await own.until(lambda: own.health.backlog == 5)
+        history = await subscriber.until(lambda message: message["values"]["n"] == 5)  # at the stop, which waits for it
+    assert (numbers(live), numbers(history)) == ([6, 7], [1, 2, 3, 4, 5])
+    assert "5 readings behind, history starts in 3600.0 s" in caplog.text
+
+
+async def test_in_order_what_is_new_waits_with_the_history_for_its_start(mosquitto, line):
+    mosquitto.start()
+    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/infeed") as subscriber:
+        await own.append(5)
+        async with own.forwarding(mosquitto.url, draw=lambda _low, _high: LATER, replay={"order": "in-order"}):
+            await own.until(lambda: own.health.up)
+            await own.append(2)
+        everything = await subscriber.until(lambda message: message["values"]["n"] == 7)
+    assert numbers(everything) == [1, 2, 3, 4, 5, 6, 7]
+    assert [message["historical"] for message in everything] == [True] * 5 + [False] * 2
+
+
+async def test_history_waits_no_longer_than_the_destination_has_been_behind(scripted, line):
+    drawn = []
+
+    def draw(low, high):
+        drawn.append((low, high))
+        return low
+
+    broker = ScriptedBroker(most=3)
+    async with scripted.plays(broker), line() as own:
+        await own.append(3)  # of an earlier run, for all that is known: so behind for ever
+        async with own.forwarding(scripted.url, draw=draw):
+            await own.delivered()
+            broker.connack = lambda: 0x88
+            await own.until(lambda: "server unavailable" in own.health.detail)
+            await own.append(3)
+            broker.connack = lambda: 0
+            await own.delivered()
+    assert drawn[0] == (0.0, 10.0)
+    assert len(drawn) == 2
+    assert drawn[1][0] == 0.0 < drawn[1][1] < 10.0
+
+
+async def test_with_nothing_missed_there_is_nothing_to_wait_for(scripted, line, caplog):
+    caplog.set_level("INFO")
+    async with (
+        scripted.plays(ScriptedBroker()),
+        line() as own,
+        own.forwarding(scripted.url, draw=lambda _low, _high: LATER),
+    ):
+        await own.until(lambda: own.health.up)
+        await own.append(2)
+        await own.delivered()
+    assert "0 readings behind\n" in caplog.text
+
+
+async def test_the_rate_of_history_holds_over_all_connections_and_only_for_history(scripted, line):
+    broker = ScriptedBroker(most=50)
+    loop = asyncio.get_running_loop()
+    async with scripted.plays(broker), line() as own:
+        await own.append(600)
+        began_s = loop.time()
+        async with own.forwarding(scripted.url, replay={"values_per_second": 400}):
+            await own.delivered()
+            assert broker.connections > 10
+            assert loop.time() - began_s >= 0.5  # a second's worth at once, the other half at the rate
+            await own.append(400)
+            await own.delivered()
+    assert own.buffer.backlog(NAME) == 0
