@@ -13,7 +13,7 @@ demo: .venv/demo.stamp  ## a simulated hub, a broker and the gateway, live (ARGS
 
 test: lint types imports tests  ## everything that must be green before a commit
 
-bench: .venv/test.stamp apt  ## the benchmark table (ARGS="--quick")
+bench: .venv/test.stamp apt  ## the benchmark table (ARGS="--quick", or --outage-hour, --depth, --memory)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 lint: .venv/test.stamp

@@ -1,32 +1,98 @@
-"""Runs every measurement, prints the table, writes `bench-results/bench.json`."""
+"""Runs the measurements that are asked for, prints their table, writes it as JSON into `bench-results`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tests.bench import floors, idle, opcua, rfid, scenarios
+from drivers.settings import duration_s
+from tests.bench import depth, floors, idle, memory, opcua, outage, rfid, scenarios
 from tests.bench.processes import OTHERS_CORE
+from tests.bench.table import Row, show
 
 T = TypeVar("T")
-Row = tuple[str, str, str]
 Results = dict[str, dict[str, float]]
 
 HEAVY = {"devices": 200, "points": 100, "period": "200ms"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--quick", action="store_true", help="a few seconds each, to see that it runs")
-    parser.add_argument("--output", type=Path, default=Path("bench-results/bench.json"))
-    parsed = parser.parse_args()
-    scale = 0.1 if parsed.quick else 1.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What was found, for the file `bench-results/<name>.json` and for people. `bad`: it must not be so."""
 
+    name: str
+    found: object
+    rows: list[Row]
+    bad: bool = False
+
+
+def main() -> int:
+    """Returns 1 when something was measured that must not be so."""
+    options = _options().parse_args()
+    measured = _measure(options)
+    show(measured.rows)
+    path: Path = options.output or Path(f"bench-results/{measured.name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(measured.found, indent=2))
+    print(f"written to {path}")
+    return int(measured.bad)
+
+
+def _measure(options: argparse.Namespace) -> Measured:
+    if options.outage_minutes is not None:
+        drained = _in_folder(lambda folder: outage.outage(folder, minutes=options.outage_minutes))
+        return Measured(name="outage", found=drained, rows=outage.rows(drained), bad=outage.is_bad(drained))
+    if options.depth is not None:
+        deep = _in_folder(lambda folder: depth.depth(folder, deepest=options.depth))
+        return Measured(name="depth", found=deep, rows=depth.rows(deep))
+    if options.memory is not None:
+        resident = _in_folder(lambda folder: memory.typical(folder, seconds=options.memory))
+        return Measured(name="memory", found=resident, rows=memory.rows(resident), bad=memory.is_bad(resident))
+    everything = _everything(0.1 if options.quick else 1.0)
+    rows = [*_floor_rows(everything), *_load_rows(everything), *_family_rows(everything)]
+    return Measured(name="bench", found=everything, rows=rows)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true", help="a few seconds each, to see that it runs")
+    what.add_argument(
+        "--outage-hour",
+        dest="outage_minutes",
+        action="store_const",
+        const=60.0,
+        help="an hour's outage at heavy load, recorded and drained; takes ten minutes and 5 GB of disk",
+    )
+    what.add_argument("--outage-minutes", type=float, metavar="MINUTES", help="a shorter one")
+    what.add_argument(
+        "--depth",
+        nargs="?",
+        type=lambda text: round(float(text)),
+        const=10**8,
+        metavar="VALUES",
+        help="what the buffer costs from 1e4 values in it up to so many (1e8)",
+    )
+    what.add_argument(
+        "--memory",
+        nargs="?",
+        type=duration_s,
+        const=3600.0,
+        metavar="DURATION",
+        help="whether memory grows in that time (60m) of typical load",
+    )
+    parser.add_argument("--output", type=Path, help="where the JSON goes, instead of bench-results")
+    return parser
+
+
+def _everything(scale: float) -> Results:
     floors.on_the_gateways_core()
     pymodbus_us = floors.bare_pymodbus(10 * scale)
     (sqlite_us, sqlite_bytes), paho_us = (
@@ -39,7 +105,7 @@ def main() -> None:
         lambda folder: scenarios.sustained(folder, devices=200, points=100, period="20ms", seconds=20 * scale)
     )
     typical = _in_folder(lambda folder: scenarios.typical(folder, seconds=60 * scale))
-    outage = _in_folder(lambda folder: scenarios.outage(folder, **HEAVY, seconds=60 * scale))
+    outage_found = _in_folder(lambda folder: scenarios.outage(folder, **HEAVY, seconds=60 * scale))
 
     floors_found = {
         "pymodbus_us_per_value": pymodbus_us,
@@ -47,19 +113,14 @@ def main() -> None:
         "sqlite_bytes_per_value": sqlite_bytes,
         "paho_us_per_message": paho_us,
     }
-    results = {
+    return {
         "floors": floors_found,
         "heavy": heavy,
         "as_fast_as_it_goes": most,
         "typical": typical,
-        "outage": outage,
+        "outage": outage_found,
         **_families(scale),
     }
-    for what, figure, beside in [*_floor_rows(results), *_load_rows(results), *_family_rows(results)]:
-        print(f"{what:<30} {figure:<44} {beside}".rstrip())
-    parsed.output.parent.mkdir(parents=True, exist_ok=True)
-    parsed.output.write_text(json.dumps(results, indent=2))
-    print(f"written to {parsed.output}")
 
 
 def _families(scale: float) -> Results:
@@ -104,7 +165,7 @@ def _floor_rows(found: Results) -> list[Row]:
 
 
 def _load_rows(found: Results) -> list[Row]:
-    heavy, most, typical, outage = (found[key] for key in ("heavy", "as_fast_as_it_goes", "typical", "outage"))
+    heavy, most, typical, missed = (found[key] for key in ("heavy", "as_fast_as_it_goes", "typical", "outage"))
     pymodbus_us = found["floors"]["pymodbus_us_per_value"]
     rest_us = heavy["cpu_us_per_value"] - pymodbus_us
     return [
@@ -139,18 +200,18 @@ def _load_rows(found: Results) -> list[Row]:
         ("  start to first reading", f"{typical['first_published_s']:.2f} s", ""),
         (
             "outage at heavy load",
-            f"{outage['backlog_values']:,.0f} values waiting",
-            f"{outage['bytes_per_value']:.1f} bytes/value",
+            f"{missed['backlog_values']:,.0f} values waiting",
+            f"{missed['bytes_per_value']:.1f} bytes/value",
         ),
         (
             "  drained beside live data",
-            f"{outage['drained_values_per_s']:,.0f} values/s",
-            f"{outage['times_faster_than_recorded']:.1f} x as recorded",
+            f"{missed['drained_values_per_s']:,.0f} values/s",
+            f"{missed['times_faster_than_recorded']:.1f} x as recorded",
         ),
         (
             "  live latency meanwhile",
-            f"p50 {outage['live_latency_p50_ms']:.1f} ms",
-            f"p99 {outage['live_latency_p99_ms']:.1f} ms",
+            f"p50 {missed['live_latency_p50_ms']:.1f} ms",
+            f"p99 {missed['live_latency_p99_ms']:.1f} ms",
         ),
     ]
 
@@ -192,4 +253,4 @@ def _in_folder(measure: Callable[[Path], T]) -> T:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,6 +16,8 @@ from pathlib import Path
 
 GATEWAY_CORE = 0
 OTHERS_CORE = 1
+MAX_BYTES = 8 * 2**30
+"""Of the buffer: enough for an hour of heavy load."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MOSQUITTO = "/usr/sbin/mosquitto"
 
@@ -122,7 +124,7 @@ def gateway(folder: Path, *, devices: str, period: str, broker_port: int, replay
     (folder / "hub.yaml").write_text(
         f"""
 gateway: {{site: bench, id: g1}}
-buffer: {{path: {folder}/buffer.db, max_bytes: 8GiB}}
+buffer: {{path: {folder}/buffer.db, max_bytes: {MAX_BYTES}}}
 destinations:
   - {{name: broker, url: 'mqtt://127.0.0.1:{broker_port}', replay: {{values_per_second: {replay}, start_within: 0s}}}}
 http: {{listen: '127.0.0.1:{http_port}'}}

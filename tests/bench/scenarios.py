@@ -5,16 +5,29 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
 
 from tests.bench.processes import fleet, free_port, gateway, modbus_devices, mosquitto
 
+_LIVE = b'"historical":false}'
 ACKNOWLEDGED = "destination_acknowledged_readings_total"
 BACKLOG = "destination_backlog_readings"
+
+
+class Arrival(NamedTuple):
+    """A live reading at the subscriber: when it came, and when it was taken; wall seconds."""
+
+    arrived_s: float
+    observed_s: float
+
+    @property
+    def late_ms(self) -> float:
+        return (self.arrived_s - self.observed_s) * 1e3
 
 
 def sustained(folder: Path, *, devices: int, points: int, period: str, seconds: float) -> dict[str, float]:
@@ -48,16 +61,16 @@ def sustained(folder: Path, *, devices: int, points: int, period: str, seconds: 
 def typical(folder: Path, *, seconds: float) -> dict[str, float]:
     """50 devices x 20 values at 1 s: share of a core, memory, reading-to-subscriber latency, start to first reading."""
     port = free_port()
-    with mosquitto(folder, port), fleet(devices=50, points=20) as urls, _arrivals(port) as arrivals:
+    with mosquitto(folder, port), fleet(devices=50, points=20) as urls, arrivals(port) as arrived:
         started_s = time.time()
         with gateway(folder, devices=modbus_devices(folder, urls, points=20), period="1s", broker_port=port) as running:
-            wait_until(lambda: len(arrivals) > 0)
-            first_s = arrivals[0][0] - started_s
-            wait_until(lambda: len(arrivals) >= 150)
-            seen, cpu_s, measured_s = len(arrivals), running.cpu_s, time.monotonic()
+            wait_until(lambda: len(arrived) > 0)
+            first_s = arrived[0].arrived_s - started_s
+            wait_until(lambda: len(arrived) >= 150)
+            seen, cpu_s, measured_s = len(arrived), running.cpu_s, time.monotonic()
             time.sleep(seconds)
             used_s, took_s = running.cpu_s - cpu_s, time.monotonic() - measured_s
-            latencies_ms = sorted((arrived_s - taken_s) * 1e3 for arrived_s, taken_s in arrivals[seen:])
+            latencies_ms = sorted(one.late_ms for one in arrived[seen:])
             return {
                 "core_percent": used_s / took_s * 100,
                 "rss_mb": running.rss_bytes / 1e6,
@@ -83,14 +96,14 @@ def outage(folder: Path, *, devices: int, points: int, period: str, seconds: flo
         wait_until(lambda: running.metric("values_total") > 0)
         time.sleep(seconds)
         recorded = running.metrics(BACKLOG, "buffer_bytes")
-        with mosquitto(folder, port), _arrivals(port) as arrivals:
+        with mosquitto(folder, port), arrivals(port) as arrived:
             # The backlog grows until the gateway connects; from then on history drains beside live data.
             wait_until(lambda: running.metric(ACKNOWLEDGED) > 0)
             before, started_s, cpu_s = running.metric(ACKNOWLEDGED), time.monotonic(), running.cpu_s
             wait_until(lambda: running.metric(BACKLOG) < devices, timeout_s=600)
             took_s, used_s = time.monotonic() - started_s, running.cpu_s - cpu_s
             acknowledged = running.metric(ACKNOWLEDGED) - before
-            live_ms = sorted((arrived_s - taken_s) * 1e3 for arrived_s, taken_s in arrivals)
+            live_ms = sorted(one.late_ms for one in arrived)
     recorded_s = recorded[BACKLOG] * points / (devices * points / _seconds(period))
     return {
         "bytes_per_value": recorded["buffer_bytes"] / (recorded[BACKLOG] * points),
@@ -104,20 +117,19 @@ def outage(folder: Path, *, devices: int, points: int, period: str, seconds: flo
 
 
 @contextmanager
-def _arrivals(port: int) -> Iterator[list[tuple[float, float]]]:
-    """Subscribes and collects (arrival, observation), wall seconds, of every live reading."""
-    found: list[tuple[float, float]] = []
+def arrivals(port: int, topics: Sequence[str] = ("hub/#",)) -> Iterator[list[Arrival]]:
+    """Subscribes and collects every live reading."""
+    found: list[Arrival] = []
 
     def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         arrived_s = time.time()
-        body = json.loads(message.payload)
-        if "ts_ms" in body and not body["historical"]:
-            found.append((arrived_s, body["ts_ms"] / 1e3))
+        if message.payload.endswith(_LIVE):
+            found.append(Arrival(arrived_s, json.loads(message.payload)["ts_ms"] / 1e3))
 
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTProtocolVersion.MQTTv5)
     client.on_message = on_message
     client.connect("127.0.0.1", port)
-    client.subscribe("hub/#", qos=0)
+    client.subscribe([(topic, paho.SubscribeOptions(qos=0)) for topic in topics])
     client.loop_start()
     try:
         yield found
