@@ -18,10 +18,13 @@ from tests.chaos.wire import Wire
 
 
 class Broker:
-    """A mosquitto that comes back on the same port, behind a wire that lets nobody in before the subscriber is."""
+    """A mosquitto that comes back on the same port, behind a wire that lets nobody in before the subscriber is.
 
-    def __init__(self, folder: Path, name: str, *, rules: list[str]) -> None:
+    `refuses`: the topic of which it takes nothing, until it is told otherwise."""
+
+    def __init__(self, folder: Path, name: str, *, refuses: str | None = None) -> None:
         self.name = name
+        self.refuses = refuses
         self.port = free_port()
         self.lock = asyncio.Lock()
         self.ended = 0
@@ -35,9 +38,10 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
         store = folder / name
         store.mkdir()
-        (store / "rules").write_text("\n".join([*rules, "topic readwrite #", ""]))
+        self._rules = store / "rules"
+        self._write_rules(refusing=True)
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nacl_file {store}/rules\nuser root\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nacl_file {self._rules}\nuser root\n"
             f"persistence true\npersistence_location {store}/\nautosave_interval 5\n"
             f"max_queued_messages 1000000\nmax_inflight_messages 100\n"
         )
@@ -70,6 +74,15 @@ class Broker:
         await self.start()
         self.down_s.append(time.monotonic() - since_s)
 
+    def relent(self) -> None:
+        """Take what it refuses, until `refuse`."""
+        self._write_rules(refusing=False)
+        self._reload()
+
+    def refuse(self) -> None:
+        self._write_rules(refusing=True)
+        self._reload()
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -77,6 +90,14 @@ class Broker:
     def thaw(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def _write_rules(self, *, refusing: bool) -> None:
+        denied = f"topic deny {self.refuses}\n" if refusing and self.refuses is not None else ""
+        self._rules.write_text(f"{denied}topic readwrite #\n")
+
+    def _reload(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def _spawn(self) -> None:
         with self._config.with_suffix(".log").open("ab") as log:

@@ -173,6 +173,18 @@ class Stage:
         self.clock.jump(offset_s)
         return f"now {offset_s:+d} s"
 
+    async def sent_again(self, fault: Fault, draw: random.Random) -> str:
+        (broker,) = (one for one in self.brokers if one.refuses is not None)
+        relents = draw.random() < 0.5
+        async with broker.lock:
+            if relents:
+                broker.relent()
+            async with self.gateway.lock, self.disk_lock:
+                said = await self.gateway.command("buffer", "set-aside", "--destination", broker.name, "--retry")
+            await asyncio.sleep(fault.lasts_s)
+            broker.refuse()
+        return f"{broker.name} {'relents' if relents else 'refuses'}: {said}"
+
     async def devices_changed(self, fault: Fault, draw: random.Random) -> str:
         async with self.gateway.lock:
             what = draw.choice(("added or removed", "changed"))
@@ -247,6 +259,7 @@ _INJECT: dict[Kind, Callable[[Stage, Fault, random.Random], Coroutine[Any, Any, 
     Kind.DISK_FULL: Stage.disk_full,
     Kind.BUFFER_FULL: Stage.buffer_full,
     Kind.CLOCK_JUMP: Stage.clock_jump,
+    Kind.SENT_AGAIN: Stage.sent_again,
     Kind.DEVICES_CHANGED: Stage.devices_changed,
     Kind.DESTINATIONS_CHANGED: Stage.destinations_changed,
     Kind.BAD_FILE: Stage.bad_file,

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,17 @@ class Gateway:
         self._process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(lasts_s)
         self._process.send_signal(signal.SIGCONT)
+
+    async def command(self, *words: str) -> str:
+        """What another `hub-gateway`, with this config, prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", *words, "-c", str(self._config),
+            env={**os.environ, **self._clock.environment()}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        if process.returncode != 0:
+            self.surprises.append(f"at {self._diary.now_s:.1f} s {' '.join(words)} ended with {process.returncode}")
+        return said.decode().strip()
 
     def said(self, text: str) -> int:
         """How many lines of its log hold this."""

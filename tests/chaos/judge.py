@@ -11,7 +11,7 @@ What is promised, and judged here
     Content   It is that which was seen in the database.
     Order     In one connection the ids of a device grow within each lane. Nothing is promised beyond: what was in
               flight when a connection was lost comes again in the next one, in the history lane, while newer readings
-              go in the live lane.
+              go in the live lane. What a destination had refused and is sent again comes late.
 
 A connection begins with the message that says online, on the topic `status`: the gateway sends it before any reading,
 and a broker that has accepted a new connection takes nothing from an older one of the same client.
@@ -38,6 +38,10 @@ class Arrivals:
     connections: int = 0
     corrected: int = 0
     """Ids that came again with the time corrected."""
+    refused: frozenset[str] = frozenset()
+    """The devices whose readings the destination refuses, unless it relents."""
+    late: int = 0
+    """Their readings that came after newer ones."""
     faults: list[str] = field(default_factory=list)
     epochs: set[str] = field(default_factory=set)
     _lanes: dict[tuple[str, bool], int] = field(default_factory=dict)
@@ -74,6 +78,8 @@ class Arrivals:
         lane = (device, historical)
         if position in self._here:
             self.faults.append(f"{position} of {device} came twice in connection {self.connections}")
+        elif position <= self._lanes.get(lane, 0) and device in self.refused:
+            self.late += 1
         elif position <= self._lanes.get(lane, 0):
             self.faults.append(
                 f"{position} of {device} came after {self._lanes[lane]} in the {'history' if historical else 'live'} "
@@ -83,9 +89,9 @@ class Arrivals:
         self._here.add(position)
 
 
-def arrivals(lines: Iterable[bytes]) -> Arrivals:
+def arrivals(lines: Iterable[bytes], *, refused: Iterable[str] = ()) -> Arrivals:
     """From the record of a subscriber."""
-    found = Arrivals()
+    found = Arrivals(refused=frozenset(refused))
     for line in lines:
         _, topic, payload = line.rstrip(b"\n").split(b" ", 2)
         found.take(topic.decode(), payload)

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     DISK_FULL = "disk full"
     BUFFER_FULL = "buffer full"
     CLOCK_JUMP = "clock jumped"
+    SENT_AGAIN = "set aside, sent again"
     DEVICES_CHANGED = "reload: devices changed"
     DESTINATIONS_CHANGED = "reload: destinations changed"
     BAD_FILE = "reload: bad file"
@@ -57,6 +58,7 @@ EVERY_S = {
     Kind.DISK_FULL: 75,
     Kind.BUFFER_FULL: 300,
     Kind.CLOCK_JUMP: 40,
+    Kind.SENT_AGAIN: 60,
     Kind.DEVICES_CHANGED: 60,
     Kind.DESTINATIONS_CHANGED: 60,
     Kind.BAD_FILE: 120,
@@ -72,6 +74,7 @@ LASTS_S = {
     Kind.WIRE_SILENT: (5.0, 15.0),
     Kind.DEVICE_FAULT: (1.0, 6.0),
     Kind.DISK_FULL: (2.0, 15.0),
+    Kind.SENT_AGAIN: (2.0, 8.0),
 }
 """How long a fault lasts; the others are over at once, or end by themselves."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.chaos.config import GUEST, REGISTERS
+from tests.chaos.config import GUEST, REFUSED, REGISTERS
 from tests.chaos.faults import Stage
 from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
 from tests.chaos.second_opinion import disagreements
@@ -73,7 +73,7 @@ def result(stage: Stage, *, path: Path, expected: int) -> Result:
     arrived = {}
     for broker in (*stage.brokers, stage.guest):
         with broker.received.open("rb") as lines:
-            arrived[broker.name] = arrivals(lines)
+            arrived[broker.name] = arrivals(lines, refused=[] if broker.refuses is None else [REFUSED])
     everything = set(range(1, committed + 1))
     lost = {
         broker.name: missing(Owed(everything, set_aside.get(broker.name, set())), arrived[broker.name])
@@ -95,7 +95,7 @@ def failures(found: Result) -> list[str]:
     if tracebacks := found.stage.gateway.said("Traceback"):
         said.append(f"{tracebacks} tracebacks in the log of the gateway")
     for name, arrived in found.arrived.items():
-        said += [f"{name}: {fault}" for fault in _of_what_arrived(found, arrived)]
+        said += [f"{name}: {fault}" for fault in _of_what_arrived(found, arrived, found.set_aside.get(name, set()))]
     said += found.disagreements
     for broker in (*found.stage.brokers, found.stage.guest):
         if broker.subscriber.interruptions != broker.ended:
@@ -128,8 +128,11 @@ def _of_the_buffer(found: Result) -> Iterator[str]:
         yield f"not one epoch: {witness.epochs}"
 
 
-def _of_what_arrived(found: Result, arrived: Arrivals) -> Iterator[str]:
+def _of_what_arrived(found: Result, arrived: Arrivals, set_aside: set[int]) -> Iterator[str]:
     witness = found.stage.witness
+    refused = [one for one in set_aside if one in witness.rows and witness.rows[one][0] not in arrived.refused]
+    if refused:
+        yield f"{len(refused)} readings were set aside that it would have taken, such as {sorted(refused)[:_SHOWN]}"
     for faults in (arrived.faults, contradictions(witness.rows, arrived), _torn(arrived)):
         yield from islice(faults, _SHOWN)
     beyond = [one for one in arrived.contents if one > found.committed]
@@ -162,6 +165,9 @@ def table(found: Result) -> str:
             ("  set aside", len(found.set_aside.get(name, ()))),
             ("  missing", len(found.lost[name])),
         ]
+        if arrived.refused:
+            taken = sum(device in arrived.refused for device, *_ in arrived.contents.values())
+            rows.append(("  taken although refused at first", taken))
     rows += [(f"dropped: {reason}", readings) for reason, readings in sorted(found.dropped.items())]
     rows += [
         ("missing anywhere", len(found.lost_somewhere)),

@@ -25,7 +25,7 @@ def disagreements(lines: Iterable[bytes], arrived: Arrivals, *, gaps: set[int]) 
         "corrected": arrived.corrected,
         "missing": sum(position <= last for position in gaps),
         "connections": arrived.connections if said else 0,
-        "contradicting or out of order": len(arrived.faults),
+        "contradicting or out of order": len(arrived.faults) + arrived.late,
     }
     theirs = {
         "readings": sum(one.readings for one in said),

@@ -83,9 +83,9 @@ async def _stage(
 ) -> AsyncIterator[Stage]:
     """Everything runs while the block lasts, and ends with it."""
     served = [
-        Broker(folder, "hub-a", rules=[]),
-        Broker(folder, "hub-b", rules=[f"topic deny hub/{SITE}/{GATEWAY}/{REFUSED}"]),
-        Broker(folder, GUEST, rules=[]),
+        Broker(folder, "hub-a"),
+        Broker(folder, "hub-b", refuses=f"hub/{SITE}/{GATEWAY}/{REFUSED}"),
+        Broker(folder, GUEST),
     ]
     through_wires = {name: url for name, url in twin.urls.items() if "127.0.0.1" in url}
     ports = [*fleet[:WIRED], *(int(url.rpartition(":")[2]) for url in through_wires.values())]

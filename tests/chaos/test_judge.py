@@ -89,6 +89,15 @@ def test_ids_of_a_device_that_go_back_within_a_lane_are_a_fault():
     assert arrivals.faults == ["4 of d came after 5 in the live lane of connection 1"]
 
 
+def test_what_had_been_refused_may_come_late_but_only_that():
+    arrivals = Arrivals(refused=frozenset({"e"}))
+    online(arrivals)
+    take(arrivals, *(reading(one, historical=True) for one in (5, 4)))
+    take(arrivals, *(reading(one, historical=True, device="e") for one in (7, 6)))
+    assert arrivals.faults == ["4 of d came after 5 in the history lane of connection 1"]
+    assert arrivals.late == 1
+
+
 def test_lanes_devices_and_connections_are_ordered_each_for_itself():
     arrivals = connected()
     take(arrivals, reading(5), reading(1, historical=True), reading(4, device="e"), reading(2, historical=True))
