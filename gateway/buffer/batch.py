@@ -9,6 +9,7 @@ import orjson
 
 from drivers.model import Reading
 from gateway.buffer.encoding import encode_reading
+from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.store import MOST_ROWS
@@ -21,6 +22,8 @@ _ROW_BYTES = 24  # of a row besides its body: header, group, time
 class Batch:
     """What one commit takes: encoded once, however often the commit is tried."""
 
+    era: Era | None = None
+    """Of all its readings; None without any."""
     columns: list[Any] = field(default_factory=list)
     """Rows for `Store.insert`, flat."""
     readings: list[Reading] = field(default_factory=list)
@@ -30,15 +33,16 @@ class Batch:
 
 
 def gather(intake: Intake, groups: Groups, *, after: int) -> Batch:
-    """Take what has gathered and give it the positions that follow `after`."""
+    """Take what has gathered in one era and give it the positions that follow `after`."""
     batch = Batch()
     position = after
-    for reading, priority in intake.take(most_readings=MOST_ROWS, most_values=_MOST_VALUES):
+    for reading, priority, era in intake.take(most_readings=MOST_ROWS, most_values=_MOST_VALUES):
         try:
             body, quality = encode_reading(reading)
         except orjson.JSONEncodeError:
             batch.unencodable.append(reading)
             continue
+        batch.era = era
         position += 1
         batch.columns += (position, groups.id(reading.group, priority), reading.observed_at_ns, body, quality)
         batch.readings.append(reading)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from gateway.buffer.drops import DropReason
 
 PAGE_BYTES = 4096
-CLOCK_UNSET_BEFORE_NS = 1_577_836_800_000_000_000
-"""2020-01-01 UTC. A reading from before then was taken by a clock that was not set; its age is unknown."""
 _MOST_WAL_BYTES = 16 * 2**20
 _LEAST_CEILING_BYTES = 256 * 2**10  # whatever the limits: an empty database, and room for readings to pass through
 _RESERVE_BYTES = 2**20  # free pages worth keeping

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 
@@ -23,7 +22,9 @@ from gateway.buffer.lock import exclusive
 from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.store import Row, SetAside, Store, connect
+from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.writer import Writer
+from gateway.clock import Clock
 from gateway.config import BufferSettings, Start
 from gateway.health import BufferHealth
 
@@ -42,7 +43,8 @@ class Buffer:
         writer: Writer,
         backlogs: Backlogs,
         groups: Groups,
-        clock_ns: Callable[[], int],
+        timekeeper: Timekeeper,
+        clock: Clock,
     ) -> None:
         self.epoch = epoch
         """8 hex digits, made when the database is created. With a position it names a reading for ever."""
@@ -51,7 +53,8 @@ class Buffer:
         self._writer = writer
         self._backlogs = backlogs
         self._groups = groups
-        self._clock_ns = clock_ns
+        self._eras = timekeeper.eras
+        self._clock = clock
         self._unreadable = False
 
     @staticmethod
@@ -61,7 +64,7 @@ class Buffer:
         destinations: Sequence[str],
         starts: Mapping[str, Start] = MappingProxyType({}),
         health: BufferHealth,
-        clock_ns: Callable[[], int] = time.time_ns,
+        clock: Clock | None = None,
     ) -> AbstractAsyncContextManager[Buffer]:
         """Open (or make, migrate, repair) the database and run its writer for as long as the context lasts.
 
@@ -71,7 +74,7 @@ class Buffer:
         `BufferUnavailable` on entering.
         """
         joining = {name: starts.get(name, Start.NOW) for name in destinations}
-        return _opened(settings, destinations=joining, health=health, clock_ns=clock_ns)
+        return _opened(settings, destinations=joining, health=health, clock=clock or Clock())
 
     @property
     def last_committed(self) -> int:
@@ -98,8 +101,8 @@ class Buffer:
     ) -> list[StoredReading]:
         """Committed readings that `destination` has not acknowledged, with `after < position <= until`, ascending.
 
-        Recent ones come from memory. While older ones cannot be read from the database, only those in memory are
-        returned.
+        Times of a clock that was not set are corrected when it has been set since, and else marked. Recent readings
+        come from memory. While older ones cannot be read from the database, only those in memory are returned.
         """
         backlog = self._backlogs[destination]  # the same for the whole of it, though the destination may leave
         found: list[StoredReading] = []
@@ -118,6 +121,8 @@ class Buffer:
             found += (one for one in stored if one.position in backlog.pending)
         del found[limit:]
         backlog.handed_out.update(one.position for one in found)
+        if found and found[0].position < self._eras.certain_from:
+            return [StoredReading(one.position, self._eras.at(one.position).dated(one.reading)) for one in found]
         return found
 
     def acknowledge(self, destination: str, positions: Iterable[int]) -> None:
@@ -131,7 +136,7 @@ class Buffer:
         Does nothing when the destination does not wait for it.
         """
         if position in self._backlogs[destination].pending:
-            await self._writer.set_aside(SetAside(destination, position, reason, self._clock_ns()))
+            await self._writer.set_aside(SetAside(destination, position, reason, self._clock.wall_ns()))
 
     async def attach(self, destination: str, *, start: Start) -> None:
         """From now on `destination` waits for what is committed, and with `Start.OLDEST` also for everything that is
@@ -220,16 +225,17 @@ def _reach(backlog: Backlog, first: int, last: int, limit: int) -> int:
 
 @asynccontextmanager
 async def _opened(
-    settings: BufferSettings, *, destinations: Mapping[str, Start], health: BufferHealth, clock_ns: Callable[[], int]
+    settings: BufferSettings, *, destinations: Mapping[str, Start], health: BufferHealth, clock: Clock
 ) -> AsyncIterator[Buffer]:
     path = settings.path
     health.max_bytes = settings.max_bytes
     with exclusive(path):
-        opened = await asyncio.to_thread(prepare, settings, destinations=destinations, clock_ns=clock_ns)
+        opened = await asyncio.to_thread(prepare, settings, destinations=destinations, clock=clock)
+        timekeeper = Timekeeper(clock, opened.eras, newest_ns=opened.newest_ns)
         health.readings, health.oldest_ns = opened.backlogs.held, opened.oldest_ns
-        drops = Drops(health, next_id=opened.next_drop, clock_ns=clock_ns)
+        drops = Drops(health, next_id=opened.next_drop, clock_ns=clock.wall_ns)
         if opened.damaged:
-            now_ns = clock_ns()
+            now_ns = clock.wall_ns()
             drops.count(DropReason.DAMAGED, Loss(opened.damaged, now_ns, now_ns))
             drops.ended(DropReason.DAMAGED)
         try:
@@ -244,7 +250,8 @@ async def _opened(
                     groups=opened.groups,
                     drops=drops,
                     health=health,
-                    clock_ns=clock_ns,
+                    timekeeper=timekeeper,
+                    clock_ns=clock.wall_ns,
                 )
                 buffer = Buffer(
                     settings,
@@ -253,7 +260,8 @@ async def _opened(
                     writer=writer,
                     backlogs=opened.backlogs,
                     groups=opened.groups,
-                    clock_ns=clock_ns,
+                    timekeeper=timekeeper,
+                    clock=clock,
                 )
                 async with asyncio.TaskGroup() as tasks:
                     running = tasks.create_task(writer.run(), name="buffer writer")

@@ -16,6 +16,7 @@ from typing import Any
 
 from drivers.model import Reading
 from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading
+from gateway.buffer.eras import Era, read_eras
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges
 from gateway.buffer.schema import ORPHANED, connection, identify
@@ -74,9 +75,13 @@ def status(path: Path) -> BufferStatus:
         state = dict(database.execute("SELECT key, value FROM state").fetchall())
         (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
         through, held = (int(number) for number in state["held"].split())
-        ((oldest_ns,), (newest_ns,)) = (
-            database.execute(f"SELECT {which}(id), observed_at_ns FROM reading").fetchone()[1:]  # noqa: S608  two words
-            for which in ("min", "max")
+        eras = read_eras(database)
+        (oldest_ns, newest_ns) = (
+            eras.at(position).dated_ns(observed_at_ns) if position is not None else None
+            for position, observed_at_ns in (
+                database.execute(f"SELECT {which}(id), observed_at_ns FROM reading").fetchone()  # noqa: S608  two words
+                for which in ("min", "max")
+            )
         )
         set_aside = database.execute("SELECT destination, count(*) FROM set_aside GROUP BY destination").fetchall()
         episodes = database.execute(
@@ -112,11 +117,11 @@ def rows(path: Path, *, destination: str | None = None, last: int | None = None)
         if last is not None:
             after = _before_last(database, _pending(database, path, destination), last)
         while True:
-            pending = _pending(database, path, destination)
+            pending, eras = _pending(database, path, destination), read_eras(database)
             found = database.execute(_ROWS, (after, _CHUNK)).fetchall()
             for position, *columns in found:
                 if pending is None or position in pending:
-                    yield _message(f"{epoch}-{position}", columns)
+                    yield _message(f"{epoch}-{position}", columns, eras.at(position))
             if len(found) < _CHUNK:
                 return
             after = found[-1][0]
@@ -127,10 +132,10 @@ def set_aside(path: Path, *, destination: str | None = None) -> Iterator[dict[st
     `set_aside_ms`."""
     with reading_buffer(path) as database:
         (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
-        found = database.execute(_SET_ASIDE, (destination,)).fetchall()
+        found, eras = database.execute(_SET_ASIDE, (destination,)).fetchall(), read_eras(database)
     for refused_by, position, reason, set_aside_at_ns, *columns in found:
         about = {"destination": refused_by, "reason": reason, "set_aside_ms": set_aside_at_ns // 1_000_000}
-        yield _message(f"{epoch}-{position}", columns) | about
+        yield _message(f"{epoch}-{position}", columns, eras.at(position)) | about
 
 
 @contextmanager
@@ -172,15 +177,14 @@ def _before_last(database: sqlite3.Connection, pending: Ranges | None, last: int
     return 0
 
 
-def _message(identity: str, columns: list[Any]) -> dict[str, object]:
+def _message(identity: str, columns: list[Any], era: Era) -> dict[str, object]:
     device, period_s, points, observed_at_ns, body, quality = columns
-    reading: Reading = decode_reading(
-        decode_group(device, period_s, points=points), observed_at_ns, body=body, quality=quality
-    )
+    group = decode_group(device, period_s, points=points)
+    reading: Reading = era.dated(decode_reading(group, observed_at_ns, body=body, quality=quality))
     names = reading.group.names
     return {
         "id": identity,
-        "ts_ms": observed_at_ns // 1_000_000,
+        "ts_ms": reading.observed_at_ns // 1_000_000,
         "device": device,
         "values": {name: value for name, value in zip(names, reading.values, strict=True) if value is not None},
         "quality": {names[index]: str(quality) for index, quality in reading.quality.items()},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from drivers.model import Reading
 from drivers.settings import Priority
+from gateway.buffer.eras import Era
 from gateway.config import WhenFull
 
 MOST_VALUES = 1_000_000
@@ -16,7 +17,7 @@ any."""
 _OVERHEAD = 8  # values that a reading itself weighs
 _ORDER = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 
-Entry = tuple[Reading, Priority]
+Entry = tuple[Reading, Priority, Era]
 
 
 class Intake:
@@ -35,21 +36,23 @@ class Intake:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, reading: Reading, priority: Priority) -> Sequence[Reading]:
+    def put(self, reading: Reading, priority: Priority, era: Era) -> Sequence[Reading]:
         """Accept a reading. Returns those that had to be dropped for it (perhaps itself)."""
         weight = len(reading.values) + _OVERHEAD
         if self._values + weight > self._most_values and self._when_full is WhenFull.DROP_NEWEST:
             return (reading,)
-        self._entries.append((reading, priority))
+        self._entries.append((reading, priority, era))
         self._values += weight
         self.appended += 1
         return () if self._values <= self._most_values else self._shed()
 
     def take(self, *, most_readings: int, most_values: int) -> list[Entry]:
-        """Remove and return the oldest, at least one if there is any."""
+        """Remove and return the oldest of one era, at least one if there is any."""
         taken: list[Entry] = []
         values = 0
         while self._entries and len(taken) < most_readings and values < most_values:
+            if taken and self._entries[0][2] is not taken[0][2]:
+                break
             entry = self._entries.popleft()
             values += len(entry[0].values) + _OVERHEAD
             taken.append(entry)

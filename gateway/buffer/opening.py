@@ -16,16 +16,26 @@ from pathlib import Path
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.damage import damage, finish_replacing, replace, suspicion
 from gateway.buffer.encoding import decode_ranges, encode_ranges
+from gateway.buffer.eras import Eras, read_eras
 from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges, union
 from gateway.buffer.schema import ORPHANED, connection, migrate, newer_version, primary_code, versions
+from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability, Start
 
 _log = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_FORGET_ERAS = """
+    DELETE FROM clock_era WHERE first_position < (
+        SELECT max(first_position) FROM clock_era WHERE first_position <= coalesce(
+            (SELECT min(first) FROM (SELECT min(id) AS first FROM reading UNION SELECT min(position) FROM set_aside)),
+            (SELECT max(first_position) FROM clock_era)
+        )
+    )
+"""
+"""Of those that no reading belongs to the newest stays: it says what the clock was like when the buffer was closed."""
 _LOST_BY_POWER_CUT = 1_000_000
 """Positions that are skipped after a power cut under `process-crash`: more than can be committed between two syncs."""
 
@@ -42,21 +52,24 @@ class Opened:
     """When the oldest reading was taken; None without readings."""
     next_drop: int
     """The first free id of the table `dropped`."""
+    eras: Eras
+    newest_ns: int
+    """The newest wall time that is known of; 0 when none is."""
     damaged: int
     """Positions that could not be salvaged from a damaged database."""
 
 
-def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], clock_ns: Callable[[], int]) -> Opened:
+def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], clock: Clock) -> Opened:
     """Open, repair or make the database. The caller holds the lock. Raises `BufferUnavailable`."""
     path = settings.path
     try:
         try:
-            return _prepared(settings, destinations, clock_ns)
+            return _prepared(settings, destinations, clock)
         except sqlite3.DatabaseError as error:
             if primary_code(error) != sqlite3.SQLITE_CORRUPT:
                 raise
             suspicion(path).touch()  # the first look was too short: check every page
-            return _prepared(settings, destinations, clock_ns)
+            return _prepared(settings, destinations, clock)
     except sqlite3.Error as error:
         raise BufferUnavailable(f"cannot open the buffer {path}: {error}", hint=_hint(path, error)) from error
     except OSError as error:
@@ -71,12 +84,12 @@ def mark_stopped(path: Path) -> None:
         database.execute("UPDATE state SET value = '' WHERE key = 'running'")
 
 
-def _prepared(settings: BufferSettings, destinations: Mapping[str, Start], clock_ns: Callable[[], int]) -> Opened:
-    damaged = _repair(settings.path, clock_ns=clock_ns)
+def _prepared(settings: BufferSettings, destinations: Mapping[str, Start], clock: Clock) -> Opened:
+    damaged = _repair(settings.path, clock_ns=clock.wall_ns)
     migrate(settings.path)
     with connection(settings.path) as database:
         database.execute("PRAGMA synchronous = FULL")
-        return _stand(database, settings, destinations, damaged)
+        return _stand(database, settings, destinations, damaged, clock.boot_id)
 
 
 def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
@@ -104,11 +117,15 @@ def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
 
 
 def _stand(
-    database: sqlite3.Connection, settings: BufferSettings, destinations: Mapping[str, Start], damaged: int
+    database: sqlite3.Connection,
+    settings: BufferSettings,
+    destinations: Mapping[str, Start],
+    damaged: int,
+    boot_id: str,
 ) -> Opened:
     state = dict(database.execute("SELECT key, value FROM state").fetchall())
     oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
-    newest, _ = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
+    newest, newest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
     known = {
         name: (through, decode_ranges(pending), waiting)
         for name, through, pending, waiting in database.execute("SELECT * FROM destination")
@@ -137,7 +154,7 @@ def _stand(
     done = existing.copy()
     done.subtract(wanted)
     skipped = decode_ranges(state.get("skipped", "[]"))
-    if _power_was_cut(state):
+    if _power_was_cut(state, boot_id):
         _log.warning(
             "the machine went down while the buffer was open with durability process-crash: the last readings before "
             "that may be missing; positions go on from %d",
@@ -145,8 +162,14 @@ def _stand(
         )
         skipped.add(last + 1, last + _LOST_BY_POWER_CUT)
         last += _LOST_BY_POWER_CUT
+    database.execute(_FORGET_ERAS)
+    eras = read_eras(database)
+    known_ns = int(state.get("newest_ns", 0))
+    if newest is not None and newest_ns is not None and eras.at(newest).correction_ns == 0:
+        known_ns = max(known_ns, newest_ns)
     epoch = state.get("epoch") or secrets.token_hex(4)
-    facts = {"epoch": epoch, "running": _boot_id(), "durability": settings.durability.value, "held": f"{last} {held}"}
+    facts = {"epoch": epoch, "running": boot_id, "durability": settings.durability.value, "held": f"{last} {held}"}
+    facts["newest_ns"] = str(known_ns)
     facts["skipped"] = encode_ranges(skipped)  # positions that no reading has, for whoever looks for gaps
     database.execute("BEGIN IMMEDIATE")
     database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
@@ -164,6 +187,8 @@ def _stand(
         groups=groups,
         oldest_ns=oldest_ns if held else None,
         next_drop=(drops or 0) + 1,
+        eras=eras,
+        newest_ns=known_ns,
         damaged=damaged,
     )
 
@@ -190,14 +215,9 @@ def _count(database: sqlite3.Connection, first: int, last: int) -> int:
     return int(rows)
 
 
-def _power_was_cut(state: dict[str, str]) -> bool:
+def _power_was_cut(state: dict[str, str], boot_id: str) -> bool:
     running = state.get("running", "")
-    return running not in ("", _boot_id()) and state.get("durability") == Durability.PROCESS_CRASH.value
-
-
-def _boot_id() -> str:
-    """Identifies this run of the kernel."""
-    return _BOOT_ID.read_text("ascii").strip() if _BOOT_ID.exists() else "unknown"
+    return running not in ("", boot_id) and state.get("durability") == Durability.PROCESS_CRASH.value
 
 
 def _hint(path: Path, error: sqlite3.Error) -> str:

@@ -11,11 +11,12 @@ from itertools import takewhile
 
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.bounds import CLOCK_UNSET_BEFORE_NS, Bounds, FillRate, Measured, Verdict, wal_budget_bytes
+from gateway.buffer.bounds import Bounds, FillRate, Measured, Verdict, wal_budget_bytes
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.groups import Groups
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
+from gateway.buffer.timekeeping import Timekeeper
 from gateway.config import BufferSettings, WhenFull
 from gateway.health import BufferHealth
 
@@ -39,6 +40,7 @@ class Retention:
         tail: Tail,
         drops: Drops,
         health: BufferHealth,
+        timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -48,6 +50,8 @@ class Retention:
         self._tail = tail
         self._drops = drops
         self._health = health
+        self._timekeeper = timekeeper
+        self._max_age_ns = int(settings.max_age * 1e9)
         self._clock_ns = clock_ns
         self._bounds = Bounds(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
         self._rate = FillRate()
@@ -109,15 +113,24 @@ class Retention:
         return found
 
     async def _aged(self, measured: Measured) -> list[tuple[int, int]]:
-        """The oldest rows, as far as they are too old. Those taken with an unset clock go with the one that follows."""
-        limit_ns = self._clock_ns() - int(self._settings.max_age * 1e9)
-        if measured.first_observed_ns is None or measured.first_observed_ns >= limit_ns:
+        """The oldest rows, as far as they are too old. Those whose age nobody knows go with the one that follows."""
+        if measured.first_position is None:
             return []
-        rows = await self._store.fetch(0, self._tail.end, limit=1000)
-        aged = [(row[0], row[2]) for row in takewhile(lambda row: row[2] < limit_ns, rows)]
-        while aged and aged[-1][1] < CLOCK_UNSET_BEFORE_NS:
+        dated = self._timekeeper.dated_from(measured.first_position)
+        if dated is None:
+            return []
+        first = await self._store.fetch(dated, self._tail.end, limit=1)
+        if not first or not self._may_be_too_old(first[0][0], first[0][2]):
+            return []
+        rows = [(row[0], row[2]) for row in await self._store.fetch(0, self._tail.end, limit=1000)]
+        aged = list(takewhile(lambda row: row[0] < dated or self._may_be_too_old(*row), rows))
+        while aged and aged[-1][0] >= dated and self._timekeeper.age_ns(*aged[-1]) is None:
             aged.pop()
         return aged
+
+    def _may_be_too_old(self, position: int, observed_at_ns: int) -> bool:
+        age_ns = self._timekeeper.age_ns(position, observed_at_ns)
+        return age_ns is None or age_ns > self._max_age_ns
 
     def _rows_in(self, surplus_bytes: int, measured: Measured) -> int:
         rows = max(1, self._backlogs.held)
@@ -128,10 +141,9 @@ class Retention:
         health.bytes = measured.file_bytes + measured.wal_bytes
         self._rate.observe(now_s, used_bytes=measured.used_bytes)
         health.seconds_until_full = self._rate.seconds_until(self._bounds.headroom_bytes(measured))
-        if self._backlogs.held:
-            health.oldest_ns = (
-                measured.first_observed_ns if measured.first_observed_ns is not None else health.oldest_ns
-            )
+        if self._backlogs.held and measured.first_position is not None and measured.first_observed_ns is not None:
+            age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
+            health.oldest_ns = measured.first_observed_ns if age_ns is None else self._clock_ns() - age_ns
         if measured.first_position is not None:
             self._backlogs.nothing_before(measured.first_position)
 
@@ -139,8 +151,10 @@ class Retention:
         if verdict.relieved:
             self._drops.ended(DropReason.MAX_BYTES)
             self._drops.ended(DropReason.MIN_FREE_DISK)
-        age_ns = self._clock_ns() - (measured.first_observed_ns or self._clock_ns())
-        if age_ns < self._settings.max_age * 0.9e9:
+        age_ns = None
+        if measured.first_position is not None and measured.first_observed_ns is not None:
+            age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
+        if age_ns is None or age_ns < self._max_age_ns * 0.9:
             self._drops.ended(DropReason.MAX_AGE)
 
     async def _return_space(self, measured: Measured, verdict: Verdict) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.bounds import CLOCK_UNSET_BEFORE_NS
+from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS
 from gateway.buffer.inspect import reading_buffer
 from gateway.buffer.model import BufferUnavailable, StoreFailed
 from gateway.buffer.schema import primary_code, read_write_uri

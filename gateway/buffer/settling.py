@@ -11,6 +11,7 @@ from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.schema import ORPHANED
 from gateway.buffer.store import SetAside, Settlement, Store
+from gateway.buffer.timekeeping import Timekeeper
 
 _MOST_DELETED = 20_000  # rows in one transaction
 
@@ -27,12 +28,13 @@ class Returning(NamedTuple):
 class Settler:
     """Writes the backlogs down. Runs inside the writer's task."""
 
-    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
+    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops, timekeeper: Timekeeper) -> None:
         self.settled = backlogs.changes
         """The `changes` of the backlogs that are durable."""
         self._store = store
         self._backlogs = backlogs
         self._drops = drops
+        self._timekeeper = timekeeper
         self._set_aside: list[SetAside] = []
         self._orphaned = bool(backlogs.orphaned)  # whether the database has a row of that name
         self._doubtful: tuple[str, Sequence[Returning]] | None = None
@@ -74,6 +76,7 @@ class Settler:
                 episodes=episodes,
                 done=done,
                 dropped=sorted(backlogs.dropping),
+                newest_ns=self._timekeeper.newest_ns,
             )
         )
         for first, last in done:
@@ -107,6 +110,7 @@ class Settler:
                 set_aside=(),
                 episodes=(),
                 done=(),
+                newest_ns=self._timekeeper.newest_ns,
                 taken_back=[one.id for one in returning],
             )
         )

@@ -20,8 +20,9 @@ from typing import Any
 
 import aiosqlite
 
-from gateway.buffer.bounds import CLOCK_UNSET_BEFORE_NS, PAGE_BYTES, Measured
+from gateway.buffer.bounds import PAGE_BYTES, Measured
 from gateway.buffer.drops import Episode
+from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.schema import BUSY_TIMEOUT_S, primary_code, read_only_uri
@@ -65,6 +66,8 @@ class Settlement:
     episodes: Sequence[Episode]
     done: Sequence[tuple[int, int]]
     """Ranges of rows to delete."""
+    newest_ns: int
+    """The newest wall time of a clock that was set."""
     dropped: Sequence[int] = ()
     """Single rows to delete."""
     taken_back: Sequence[int] = ()
@@ -115,6 +118,24 @@ class Store:
                 list(chain.from_iterable(astuple(row) for row in rows)),
             )
 
+    async def begin_era(self, first: int, era: Era, *, boot_ns: int) -> None:
+        """Commit that readings from this position on belong to `era`, and what that says of others: `Eras.begin`."""
+        row = (first, era.boot_id, era.offset_ns, era.correction_ns, era.ended_boot_ns)
+        true_ns = era.true_offset_ns
+        async with self._transaction("commit the setting of the clock to"):
+            await self._writer.execute_fetchall("INSERT OR REPLACE INTO clock_era VALUES (?, ?, ?, ?, ?)", row)
+            if true_ns is not None:
+                await self._writer.execute_fetchall(
+                    "UPDATE clock_era SET correction_ns = ? - offset_ns, ended_boot_ns = ? "
+                    "WHERE boot_id = ? AND correction_ns IS NULL",
+                    (true_ns, boot_ns, era.boot_id),
+                )
+            await self._writer.execute_fetchall(
+                "DELETE FROM clock_era WHERE first_position < "
+                "(SELECT first_position FROM clock_era ORDER BY first_position DESC LIMIT 1 OFFSET ?)",
+                (MOST_ERAS - 1,),
+            )
+
     async def last_position(self) -> int:
         """The highest position that has a row; 0 without rows."""
         with _explained(self._path, "read"):
@@ -126,16 +147,8 @@ class Store:
 
         Returns when the readings were taken that had to leave the set-aside table because it is full.
         """
-        with _explained(self._path, "commit acknowledgements to"):
-            await self._writer.execute_fetchall("BEGIN IMMEDIATE")
-            try:
-                crowded_out = await self._settle(settlement)
-                await self._writer.execute_fetchall("COMMIT")
-            except sqlite3.DatabaseError:
-                if self._writer.in_transaction:
-                    await self._writer.execute_fetchall("ROLLBACK")
-                raise
-        return crowded_out
+        async with self._transaction("commit acknowledgements to"):
+            return await self._settle(settlement)
 
     async def retries(self) -> list[tuple[str, int]]:
         """`(destination, through)`: it is to be sent again what was set aside up to this id."""
@@ -228,6 +241,18 @@ class Store:
                 )  # `execute` stops after one page
             await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    @asynccontextmanager
+    async def _transaction(self, doing: str) -> AsyncIterator[None]:
+        with _explained(self._path, doing):
+            await self._writer.execute_fetchall("BEGIN IMMEDIATE")
+            try:
+                yield
+                await self._writer.execute_fetchall("COMMIT")
+            except sqlite3.DatabaseError:
+                if self._writer.in_transaction:
+                    await self._writer.execute_fetchall("ROLLBACK")
+                raise
+
     async def _settle(self, settlement: Settlement) -> list[int]:
         crowded_out: list[int] = []
         if settlement.taken_back:
@@ -269,7 +294,8 @@ class Store:
             )
         await self._writer.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
         await self._writer.execute_fetchall(
-            "UPDATE state SET value = ? WHERE key = 'held'", (f"{settlement.through} {settlement.held}",)
+            "UPDATE state SET value = iif(key = 'held', ?, ?) WHERE key IN ('held', 'newest_ns')",
+            (f"{settlement.through} {settlement.held}", str(settlement.newest_ns)),
         )
         if settlement.done:
             await self._writer.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)

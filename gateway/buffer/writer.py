@@ -16,6 +16,7 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
@@ -25,6 +26,7 @@ from gateway.buffer.retries import Retries
 from gateway.buffer.settling import Settler
 from gateway.buffer.store import MOST_ROWS, SetAside, Store
 from gateway.buffer.tail import Tail
+from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.trouble import Trouble
 from gateway.config import BufferSettings
 from gateway.health import BufferHealth
@@ -51,6 +53,7 @@ class Writer:
         groups: Groups,
         drops: Drops,
         health: BufferHealth,
+        timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
         self.last_committed = last_position
@@ -60,6 +63,7 @@ class Writer:
         self._groups = groups
         self._drops = drops
         self._health = health
+        self._timekeeper = timekeeper
         self._retention = Retention(
             settings,
             store=store,
@@ -68,13 +72,14 @@ class Writer:
             tail=self.tail,
             drops=drops,
             health=health,
+            timekeeper=timekeeper,
             clock_ns=clock_ns,
         )
         self._intake = Intake(settings.when_full)
         self._look_every_bytes = min(settings.max_bytes // 64, _LOOK_EVERY_BYTES)
         self._batch: Batch | None = None
         self._doubtful = False
-        self._settler = Settler(store=store, backlogs=backlogs, drops=drops)
+        self._settler = Settler(store=store, backlogs=backlogs, drops=drops, timekeeper=timekeeper)
         self.retries = Retries(
             settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
         )
@@ -92,7 +97,9 @@ class Writer:
     def append(self, reading: Reading, priority: Priority) -> None:
         if self._retention.refuse(reading.observed_at_ns):
             return
-        dropped = self._intake.put(reading, priority)
+        era = self._timekeeper.era()
+        reading = self._timekeeper.by_present_clock(reading)
+        dropped = self._intake.put(reading, priority, era)
         if dropped:
             self._drops.count(DropReason.MEMORY, Loss.of([one.observed_at_ns for one in dropped]))
         self._count_held()
@@ -189,6 +196,7 @@ class Writer:
             self._commit_at_s = now_s
             await self._commit()
         await self._leaving.look()
+        await self._look_at_clock(now_s)
         if not self._backlogs.dropping and (
             now_s >= self._look_at_s or self._uninspected_bytes >= self._look_every_bytes
         ):
@@ -211,6 +219,8 @@ class Writer:
         if self._groups.unsaved:
             await self._store.insert_groups(self._groups.unsaved)
             self._groups.unsaved.clear()
+        if batch.era is not None:
+            await self._begin(batch.era)
         if batch.readings and not await self._was_committed_after_all(batch):
             started_s = time.perf_counter()
             await self._store.insert(batch.columns)
@@ -228,6 +238,20 @@ class Writer:
         if not self._intake:
             self._drops.ended(DropReason.MEMORY)
         self._announce()
+
+    async def _look_at_clock(self, now_s: float) -> None:
+        if now_s >= self._look_at_s:
+            self._timekeeper.look()
+        if not self._intake:  # what is in it may belong to an earlier era
+            await self._begin(self._timekeeper.present)
+
+    async def _begin(self, era: Era) -> None:
+        """What is committed from now on belongs to `era`; does nothing when that is so already."""
+        newest = self._timekeeper.eras.newest
+        if newest is None or not newest.is_same_clock(era):
+            first, era, boot_ns = self.last_committed + 1, self._timekeeper.resolved(era), self._timekeeper.boot_ns()
+            await self._store.begin_era(first, era, boot_ns=boot_ns)
+            self._timekeeper.eras.begin(first, era, boot_ns=boot_ns)
 
     async def _was_committed_after_all(self, batch: Batch) -> bool:
         """After an error nobody knows whether a commit reached the disk; its rows tell."""
@@ -275,7 +299,8 @@ class Writer:
 
     def _give_up(self) -> None:
         readings = list(self._batch.readings) if self._batch else []
-        readings += [reading for reading, _ in self._intake.take(most_readings=len(self._intake), most_values=2**63)]
+        while self._intake:
+            readings += [entry[0] for entry in self._intake.take(most_readings=len(self._intake), most_values=2**63)]
         if readings:
             self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
         self._batch = None

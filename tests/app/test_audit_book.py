@@ -11,6 +11,7 @@ import pytest
 from drivers.model import Point, PointGroup, Reading
 from gateway.audit.book import account, read_book
 from gateway.buffer import Buffer, BufferUnavailable
+from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
 
@@ -23,7 +24,12 @@ async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounte
     settings = BufferSettings(path=path, min_free_disk=0, durability=Durability.PROCESS_CRASH)
 
     def opened() -> AbstractAsyncContextManager[Buffer]:
-        return Buffer.open(settings, destinations=["a", "b"], health=BufferHealth(), clock_ns=lambda: NOW_NS)
+        return Buffer.open(
+            settings,
+            destinations=["a", "b"],
+            health=BufferHealth(),
+            clock=Clock(wall_ns=lambda: NOW_NS, boot_ns=lambda: 0),
+        )
 
     async def append(buffer: Buffer, count: int) -> None:
         for number in range(count):

@@ -17,6 +17,7 @@ import pytest
 
 from drivers.model import Point, PointGroup, Quality, Reading, Value
 from gateway.buffer import Buffer
+from gateway.clock import Clock
 from gateway.config import BufferSettings, Start
 from gateway.health import BufferHealth
 
@@ -24,16 +25,45 @@ Until = Callable[[Callable[[], object]], Awaitable[None]]
 """`await until(condition)`"""
 
 NOW_NS = 1_800_000_000_000_000_000
+UP_NS = 100 * 86_400_000_000_000
+"""How long the machine has been running then."""
 
 
 @dataclass(slots=True)
 class Bench:
-    """A buffer in a directory of its own, opened as often as a test likes. `now_ns` is its clock."""
+    """A buffer in a directory of its own, opened as often as a test likes.
+
+    `now_ns` is its clock: time passes when it grows, and is only set when `step` is called. `boot` begins anew with
+    `reboot`; `synchronised` is what the kernel says of it.
+    """
 
     settings: BufferSettings
     group: PointGroup
     health: BufferHealth = field(default_factory=BufferHealth)
     now_ns: int = NOW_NS
+    started_ns: int = NOW_NS - UP_NS
+    """What the wall clock would have said when the machine started."""
+    boot: int = 1
+    synchronised: bool = False
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock."""
+        self.now_ns += int(seconds * 1e9)
+        self.started_ns += int(seconds * 1e9)
+
+    def reboot(self, *, wall_ns: int) -> None:
+        """The machine has just started, and its clock says so much."""
+        self.boot += 1
+        self.now_ns = self.started_ns = wall_ns
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(
+            wall_ns=lambda: self.now_ns,
+            boot_ns=lambda: self.now_ns - self.started_ns,
+            is_synchronised=lambda: self.synchronised,
+            boot_id=f"boot {self.boot}",
+        )
 
     @property
     def path(self) -> Path:
@@ -50,7 +80,7 @@ class Bench:
             destinations=destinations or ("broker",),
             starts=starts,
             health=self.health,
-            clock_ns=lambda: self.now_ns,
+            clock=self.clock,
         )
 
     def reading(self, *values: Value, age_s: float = 0, quality: dict[int, Quality] | None = None) -> Reading:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from drivers.model import Point, PointGroup, Reading
 from drivers.settings import Priority
+from gateway.buffer.eras import Era
 from gateway.buffer.intake import Intake
 from gateway.buffer.tail import Tail
 from gateway.config import WhenFull
 
 GROUP = PointGroup("device", 1.0, (Point("a"), Point("b")))
+ERA = Era("boot", 0, 0)
 
 
 def reading(number: int) -> Reading:
@@ -18,7 +20,7 @@ def reading(number: int) -> Reading:
 def test_readings_leave_in_the_order_of_arrival() -> None:
     intake = Intake(WhenFull.DROP_OLDEST)
     for number in range(5):
-        intake.put(reading(number), Priority.NORMAL)
+        intake.put(reading(number), Priority.NORMAL, ERA)
     taken = intake.take(most_readings=3, most_values=1000) + intake.take(most_readings=3, most_values=1000)
     assert [entry[0].observed_at_ns for entry in taken] == [0, 1, 2, 3, 4]
 
@@ -27,7 +29,7 @@ def test_a_full_queue_drops_the_oldest_of_the_lowest_priority() -> None:
     intake = Intake(WhenFull.DROP_OLDEST, most_values=100)
     dropped: list[Reading] = []
     for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.LOW] * 4):
-        dropped += intake.put(reading(number), priority)
+        dropped += intake.put(reading(number), priority, ERA)
     assert [one.observed_at_ns for one in dropped] == [2, 5]
     kept = [entry[0].observed_at_ns for entry in intake.take(most_readings=99, most_values=1000)]
     assert kept == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
@@ -35,7 +37,7 @@ def test_a_full_queue_drops_the_oldest_of_the_lowest_priority() -> None:
 
 def test_a_full_queue_refuses_the_newest_when_told_so() -> None:
     intake = Intake(WhenFull.DROP_NEWEST, most_values=100)
-    dropped = [one.observed_at_ns for number in range(12) for one in intake.put(reading(number), Priority.LOW)]
+    dropped = [one.observed_at_ns for number in range(12) for one in intake.put(reading(number), Priority.LOW, ERA)]
     assert dropped == [10, 11]
     assert len(intake) == 10
 
@@ -43,7 +45,7 @@ def test_a_full_queue_refuses_the_newest_when_told_so() -> None:
 def test_everything_that_was_accepted_leaves_once() -> None:
     intake = Intake(WhenFull.DROP_OLDEST, most_values=100)
     for number in range(50):
-        intake.put(reading(number), Priority.NORMAL)
+        intake.put(reading(number), Priority.NORMAL, ERA)
     intake.take(most_readings=99, most_values=1000)
     assert intake.appended == intake.left == 50
 

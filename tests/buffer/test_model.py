@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from drivers.model import Point, PointGroup, Reading
 from drivers.settings import Priority
 from gateway.buffer import Buffer, retries
+from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
 
@@ -92,7 +93,7 @@ class BufferMachine(RuleBasedStateMachine):
                 chosen.model_copy(update=changed),
                 destinations=DESTINATIONS,
                 health=self.health,
-                clock_ns=lambda: self.now_ns,
+                clock=Clock(wall_ns=lambda: self.now_ns, boot_ns=lambda: self.now_ns - START_NS),
             ) as buffer:
                 opened.set_result(buffer)
                 await self.leave.wait()

@@ -14,6 +14,7 @@ import pytest
 
 from drivers.model import Point, PointGroup, Reading
 from gateway.buffer import Buffer
+from gateway.clock import Clock
 from gateway.config import BufferSettings, DestinationSettings
 from gateway.forward import forward
 from gateway.health import BufferHealth, DestinationHealth
@@ -134,7 +135,9 @@ def line(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Line]]:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Line]:
         settings = BufferSettings(path=tmp_path / "buffer.db", min_free_disk=0)
-        async with Buffer.open(settings, destinations=[NAME], health=BufferHealth(), clock_ns=lambda: NOW_NS) as buffer:
+        async with Buffer.open(
+            settings, destinations=[NAME], health=BufferHealth(), clock=Clock(wall_ns=lambda: NOW_NS, boot_ns=lambda: 0)
+        ) as buffer:
             yield Line(buffer)
 
     return opened
