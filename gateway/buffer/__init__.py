@@ -23,11 +23,11 @@ One writer
     bounded; the commit is retried with back-off. `gateway.buffer.inspect` serves other processes.
 
 Modules
-    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch
+    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras
     at open  lock, schema, damage, opening (synchronous, in a thread)
     running  store (SQL), writer (the task), settling (what became of readings), retries (set aside, sent again),
              leaving (of a destination), trouble, buffer
-             retention (max_bytes, min_free_disk, max_age), drops
+             retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
 """
 
 from gateway.buffer.buffer import Buffer

@@ -129,20 +129,19 @@ class Timekeeper:
             self._newest_ns = boot_ns + before.offset_ns
         self._former, self._stepped_boot_ns = before, boot_ns
         self.present = self._begin(offset_ns)
+        was_set, is_set = before.correction_ns == 0, self.present.correction_ns == 0
         now = utc_text(boot_ns + offset_ns)
-        if self.present.correction_ns != 0:
-            _log.warning("the clock was stepped by %+.1f s, to %s", step_ns / 1e9, now)
-            if before.correction_ns == 0:
-                self._tell_unset()
-        elif before.correction_ns != 0:
+        if is_set and not was_set:
             _log.info(
-                "the clock has been set: it was stepped by %+.1f s, to %s; readings that are still here and were taken "
+                "the clock has been set: it was stepped by %.1f s, to %s; readings that are still here and were taken "
                 "since the machine started get their true times",
                 step_ns / 1e9,
                 now,
             )
         else:
-            _log.warning("the clock was stepped by %+.1f s, to %s", step_ns / 1e9, now)
+            _log.warning("the clock was stepped by %.1f s, to %s", step_ns / 1e9, now)
+        if was_set and not is_set:
+            self._tell_unset()
 
     def _begin(self, offset_ns: int) -> Era:
         if self._is_set(offset_ns):
