@@ -34,6 +34,8 @@ from tests.bench.table import Row
 _SHALLOWEST = 10**4
 _AT_ONCE = 90
 _ROUNDS = 15
+_BARE_AT_ONCE = 2000
+_VALUES = list(range(1000, 1000 + HEAVY.points))
 _DESTINATION = "broker"
 SHOWN = {
     "append_us": "append, us/reading",
@@ -53,41 +55,46 @@ def depth(folder: Path, *, deepest: int) -> Found:
 
     `append_us`, `peek_us` and `acknowledge_us` are CPU per reading; peeking reads the oldest from the database, and
     acknowledging deletes them from it. `open_ms`, `open_killed_ms` and `status_ms` are wall time. `bare_…` is SQLite.
+    Every round goes through all depths, so that a busy hour of the machine makes all of them dearer.
     """
     floors.on_the_gateways_core()
-    found = {}
+    times: dict[int, Times] = {}
     values = _SHALLOWEST
     while values <= deepest:
-        times: Times = defaultdict(list)
-        readings = values // HEAVY.points
-        _fill_and_die(folder / "buffer.db", readings)
-        asyncio.run(_of_buffer(folder / "buffer.db", readings, times))
-        _of_bare_sqlite(folder / "floor.db", readings, times)
-        found[str(values)] = {what: statistics.median(several) for what, several in times.items()}
+        times[values] = defaultdict(list)
         values *= 10
-    return found
-
-
-async def _of_buffer(path: Path, readings: int, times: Times) -> None:
-    recorder = Recorder(HEAVY, first_ns=time.time_ns())
+    for values in times:
+        _fill_and_die(folder / f"{values}.db", values // HEAVY.points)
+        _fill_bare_sqlite(folder / f"{values}-floor.db", values // HEAVY.points)
     for turn in range(_ROUNDS + 1):
-        with _wall_ms(times["open_ms" if turn else "open_killed_ms"]):
-            opening = _opened(path)
-            buffer = await opening.__aenter__()
-        try:
-            if buffer.backlog(_DESTINATION) != readings:
-                raise RuntimeError(f"{buffer.backlog(_DESTINATION)} readings wait, it should be {readings}")
-            await _round(buffer, recorder, times)
-        finally:
-            await opening.__aexit__(None, None, None)
-        with _wall_ms(times["status_ms"]):
-            inspect.status(path)
+        for values, of_depth in times.items():
+            _of_bare_sqlite(folder / f"{values}-floor.db", of_depth)
+            opening = "open_ms" if turn else "open_killed_ms"
+            asyncio.run(_of_buffer(folder / f"{values}.db", values // HEAVY.points, of_depth, opening=opening))
+    return {
+        str(values): {what: statistics.median(several) for what, several in of_depth.items()}
+        for values, of_depth in times.items()
+    }
 
 
-async def _round(buffer: Buffer, recorder: Recorder, times: Times) -> None:
+async def _of_buffer(path: Path, readings: int, times: Times, *, opening: str) -> None:
+    entering = _opened(path)
+    with _wall_ms(times[opening]):
+        buffer = await entering.__aenter__()
+    try:
+        if buffer.backlog(_DESTINATION) != readings:
+            raise RuntimeError(f"{buffer.backlog(_DESTINATION)} readings wait, it should be {readings}")
+        await _round(buffer, times)
+    finally:
+        await entering.__aexit__(None, None, None)
+    with _wall_ms(times["status_ms"]):
+        inspect.status(path)
+
+
+async def _round(buffer: Buffer, times: Times) -> None:
     """As many come as go. What is peeked at was there when the buffer was opened, so it is not in memory; each step is
     done before it is timed, which makes the groups known and prepares the statements."""
-    waiting = buffer.backlog(_DESTINATION)
+    waiting, recorder = buffer.backlog(_DESTINATION), Recorder(HEAVY, first_ns=time.time_ns())
     for readings in (HEAVY.devices, _AT_ONCE):
         await recorder.record(buffer, readings)
     with _cpu_us(times["append_us"]):
@@ -106,23 +113,21 @@ async def _acknowledge(buffer: Buffer, stored: Sequence[StoredReading]) -> None:
     await buffer.flush()
 
 
-def _of_bare_sqlite(path: Path, readings: int, times: Times) -> None:
-    body = list(range(1000, 1000 + HEAVY.points))
+def _fill_bare_sqlite(path: Path, readings: int) -> None:
     with closing(floors.bare_table(path)) as database:
-        (waiting,) = database.execute("SELECT coalesce(max(id) - min(id) + 1, 0) FROM reading").fetchone()
-        while waiting < readings:
-            added = min(2000, readings - waiting)
-            floors.insert_bodies(database, [orjson.dumps(body) for _ in range(added)])
-            waiting += added
-    for _ in range(_ROUNDS):
-        with closing(floors.bare_table(path)) as database:
-            _bare_round(database, body, defaultdict(list))
-            _bare_round(database, body, times)
+        for first in range(0, readings, _BARE_AT_ONCE):
+            floors.insert_bodies(database, [orjson.dumps(_VALUES)] * min(_BARE_AT_ONCE, readings - first))
 
 
-def _bare_round(database: sqlite3.Connection, body: list[int], times: Times) -> None:
+def _of_bare_sqlite(path: Path, times: Times) -> None:
+    with closing(floors.bare_table(path)) as database:
+        _bare_round(database, defaultdict(list))
+        _bare_round(database, times)
+
+
+def _bare_round(database: sqlite3.Connection, times: Times) -> None:
     with _cpu_us(times["bare_append_us"]):
-        floors.insert_bodies(database, [orjson.dumps(body) for _ in range(_AT_ONCE)])
+        floors.insert_bodies(database, [orjson.dumps(_VALUES) for _ in range(_AT_ONCE)])
     with _cpu_us(times["bare_peek_us"]):
         rows = database.execute("SELECT * FROM reading ORDER BY id LIMIT ?", (_AT_ONCE,)).fetchall()
         for row in rows:
