@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from drivers.model import Reading
+from gateway.buffer.bounds import Budget
 from gateway.buffer.encoding import encode_reading
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
@@ -29,22 +30,43 @@ class Batch:
     readings: list[Reading] = field(default_factory=list)
     """The same readings, in order of their positions."""
     unencodable: list[Reading] = field(default_factory=list)
+    too_large: list[Reading] = field(default_factory=list)
+    """Larger than the buffer can take whatever it drops."""
     size_bytes: int = 0
 
 
-def gather(intake: Intake, groups: Groups, *, after: int) -> Batch:
-    """Take what has gathered in one era and give it the positions that follow `after`."""
+def gather(intake: Intake, groups: Groups, *, after: int, budget: Budget) -> Batch:
+    """Take what has gathered in one era, as far as it fits into one transaction, and give it the positions that follow
+    `after`."""
     batch = Batch()
-    position = after
-    for reading, priority, era in intake.take(most_readings=MOST_ROWS, most_values=_MOST_VALUES):
+    position, values = after, 0
+    while intake and len(batch.readings) < MOST_ROWS and values < _MOST_VALUES:
+        reading, priority, era = intake.first
+        if batch.era is not None and era is not batch.era:
+            break
         try:
             body, quality = encode_reading(reading)
         except orjson.JSONEncodeError:
             batch.unencodable.append(reading)
+            intake.pop()
             continue
+        size_bytes = _row_bytes(body, quality)
+        if size_bytes > budget.largest_reading:
+            batch.too_large.append(reading)
+            intake.pop()
+            continue
+        if batch.readings and batch.size_bytes + size_bytes > budget.transaction:
+            break
+        intake.pop()
         batch.era = era
         position += 1
+        values += len(reading.values)
         batch.columns += (position, groups.id(reading.group, priority), reading.observed_at_ns, body, quality)
         batch.readings.append(reading)
-        batch.size_bytes += len(body) + _ROW_BYTES
+        batch.size_bytes += size_bytes
     return batch
+
+
+def _row_bytes(body: str, quality: str | None) -> int:
+    text = body + quality if quality else body
+    return _ROW_BYTES + (len(text) if text.isascii() else len(text.encode()))

@@ -1,8 +1,8 @@
 """How full the buffer is, decided from measurements. Pure: measuring and dropping are done elsewhere.
 
-The budget of `max_bytes` is split: a small part for the write-ahead log, the rest for the pages of the database that
-are in use. Pages that were freed stay in the file and are used again, so a full buffer drops and fills in place without
-growing; what is free beyond a reserve is given back to the file system.
+`max_bytes` is what the file system shows: the database and its write-ahead log. Both only grow while they are written,
+so each has a budget that no sequence of steps can pass (`Budget`). Pages that were freed stay in the file and are used
+again, so a full buffer drops and fills in place without growing; what is free beyond a reserve is given back.
 """
 
 from __future__ import annotations
@@ -12,10 +12,55 @@ from dataclasses import dataclass
 from gateway.buffer.drops import DropReason
 
 PAGE_BYTES = 4096
-_MOST_WAL_BYTES = 16 * 2**20
-_LEAST_CEILING_BYTES = 256 * 2**10  # whatever the limits: an empty database, and room for readings to pass through
-_RESERVE_BYTES = 2**20  # free pages worth keeping
+_LEAST_WAL_BYTES = 384 * 2**10
+_MOST_WAL_BYTES = 64 * 2**20
+_MOST_CHECKPOINT_BYTES = 8 * 2**20
+_MOST_TRANSACTION_BYTES = 4 * 2**20
+_OVERHEAD_BYTES = 20 * PAGE_BYTES  # what a transaction writes besides readings: each table, its index, the page maps
+_MOST_RESERVE_BYTES = 2**20  # free pages worth keeping
 _SMOOTHING_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How `max_bytes` is divided. All in bytes.
+
+    A transaction of `transaction` bytes of readings writes at most twice as much (a row of half a page and a little
+    more fills a page) and `_OVERHEAD_BYTES`. Hence
+
+        truncate_wal + 2 * transaction + overhead <= wal       a log that is just short enough, and one transaction more
+        ceiling + 4 * transaction + overhead      <= file      two transactions between two looks
+        wal + file                                == max_bytes
+    """
+
+    wal: int
+    transaction: int
+    file: int
+    """The most that the pages of the database may take, in use or free."""
+    ceiling: int
+    """The most that may be in use when nobody looks. Beyond it readings have to go."""
+
+    @staticmethod
+    def of(max_bytes: int) -> Budget:
+        wal = min(_MOST_WAL_BYTES, max(max_bytes // 8, _LEAST_WAL_BYTES))
+        transaction = min(_MOST_TRANSACTION_BYTES, wal // 8)
+        file = max_bytes - wal
+        return Budget(wal, transaction, file, file - 4 * transaction - _OVERHEAD_BYTES)
+
+    @property
+    def checkpoint(self) -> int:
+        """A log of this length is copied into the database, and then written from its beginning again."""
+        return min(_MOST_CHECKPOINT_BYTES, self.wal // 4)
+
+    @property
+    def truncate_wal(self) -> int:
+        """A log beyond this has been kept from beginning again by somebody who reads it: it has to be cut off."""
+        return self.wal // 2
+
+    @property
+    def largest_reading(self) -> int:
+        """One reading may take a transaction of its own."""
+        return self.wal // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +91,22 @@ class Verdict:
     """Free pages to give back to the file system."""
 
 
-def wal_budget_bytes(max_bytes: int) -> int:
-    """How large the write-ahead log may stay: 16 MiB, or an eighth of a small buffer."""
-    return min(_MOST_WAL_BYTES, max(max_bytes // 8, 8 * PAGE_BYTES))
-
-
 class Bounds:
     """`max_bytes` and `min_free_disk`. Below the floor of free disk the buffer stops growing: it keeps what it has and
     makes room for new readings in place."""
 
     def __init__(self, *, max_bytes: int, min_free_disk: int) -> None:
-        self._budget_bytes = max(max_bytes - wal_budget_bytes(max_bytes), _LEAST_CEILING_BYTES)
+        self._budget = Budget.of(max_bytes)
         self._min_free_disk = min_free_disk
         self._frozen_bytes: int | None = None  # size of the file when the disk ran low
 
     def judge(self, measured: Measured) -> Verdict:
+        budget = self._budget
         if measured.disk_free_bytes >= self._min_free_disk:
             self._frozen_bytes = None
         elif self._frozen_bytes is None:
-            self._frozen_bytes = max(measured.pages * PAGE_BYTES, _LEAST_CEILING_BYTES)
-        ceiling, reason = self._budget_bytes, DropReason.MAX_BYTES
+            self._frozen_bytes = max(measured.pages * PAGE_BYTES, 2 * _OVERHEAD_BYTES)
+        ceiling, reason = budget.ceiling, DropReason.MAX_BYTES
         if self._frozen_bytes is not None and self._frozen_bytes < ceiling:
             ceiling, reason = self._frozen_bytes - self._frozen_bytes // 32, DropReason.MIN_FREE_DISK
         full = measured.used_bytes > ceiling
@@ -76,32 +117,59 @@ class Bounds:
             spare_pages=self._spare_pages(measured),
         )
 
-    def headroom_bytes(self, measured: Measured) -> int:
-        """How much more can be stored before something has to go."""
-        room = self._budget_bytes - measured.used_bytes
-        reusable = measured.free_pages * PAGE_BYTES
-        return max(0, min(room, measured.disk_free_bytes - self._min_free_disk + reusable))
-
     def _spare_pages(self, measured: Measured) -> int:
-        beyond_budget = measured.pages - self._budget_bytes // PAGE_BYTES
-        reserve = max(_RESERVE_BYTES // PAGE_BYTES, (measured.pages - measured.free_pages) // 4)
+        beyond_budget = measured.pages - self._budget.file // PAGE_BYTES
+        most_reserve = min(_MOST_RESERVE_BYTES, self._budget.file // 8) // PAGE_BYTES
+        reserve = max(most_reserve, (measured.pages - measured.free_pages) // 4)
         return max(0, min(measured.free_pages, max(beyond_budget, measured.free_pages - reserve)))
 
 
-class FillRate:
-    """The net growth of the buffer, smoothed over about a minute."""
+class Forecast:
+    """When the first bound will be reached if everything goes on as in the last minute.
+
+    The buffer fills at its own rate. The disk under it is also filled by others, so it has a rate of its own.
+    """
+
+    def __init__(self, *, max_bytes: int, min_free_disk: int) -> None:
+        self._ceiling = Budget.of(max_bytes).ceiling
+        self._min_free_disk = min_free_disk
+        self._filling = Rate()
+        self._disk_filling = Rate()
+
+    def seconds_until_full(self, measured: Measured, *, now_s: float) -> float:
+        """0 when a bound is reached, infinity while none comes nearer. `now_s` is monotonic."""
+        filling = self._filling.observe(now_s, measured.used_bytes)
+        disk_filling = self._disk_filling.observe(now_s, -measured.disk_free_bytes)
+        disk_room = measured.disk_free_bytes - self._min_free_disk
+        reusable = measured.free_pages * PAGE_BYTES
+        return min(
+            _seconds(self._ceiling - measured.used_bytes, filling),
+            _seconds(disk_room + reusable, filling),
+            _seconds(disk_room + reusable, disk_filling),
+        )
+
+
+class Rate:
+    """The growth of something by the second: its mean over the first minute, then smoothed over about one."""
 
     def __init__(self) -> None:
-        self._rate = 0.0  # bytes per second
+        self._per_s = 0.0
+        self._first_s = 0.0
         self._last: tuple[float, int] | None = None
 
-    def observe(self, now_s: float, *, used_bytes: int) -> None:
-        if self._last is not None and now_s > self._last[0]:
+    def observe(self, now_s: float, value: int) -> float:
+        """Returns the rate as of now."""
+        if self._last is None:
+            self._first_s = now_s
+        elif now_s > self._last[0]:
             elapsed_s = now_s - self._last[0]
-            weight = min(1.0, elapsed_s / _SMOOTHING_S)
-            self._rate += weight * ((used_bytes - self._last[1]) / elapsed_s - self._rate)
-        self._last = (now_s, used_bytes)
+            weight = elapsed_s / max(elapsed_s, min(_SMOOTHING_S, now_s - self._first_s))
+            self._per_s += weight * ((value - self._last[1]) / elapsed_s - self._per_s)
+        self._last = (now_s, value)
+        return self._per_s
 
-    def seconds_until(self, headroom_bytes: int) -> float:
-        """Infinity while the buffer does not grow."""
-        return headroom_bytes / self._rate if self._rate > 0 else float("inf")
+
+def _seconds(room: int, per_s: float) -> float:
+    if room <= 0:
+        return 0.0
+    return room / per_s if per_s > 0 else float("inf")

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from drivers.model import Reading
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
-from gateway.buffer.bounds import wal_budget_bytes
+from gateway.buffer.bounds import Budget
 from gateway.buffer.damage import suspicion
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import decode_reading
@@ -239,9 +239,7 @@ async def _opened(
             drops.count(DropReason.DAMAGED, Loss(opened.damaged, now_ns, now_ns))
             drops.ended(DropReason.DAMAGED)
         try:
-            async with connect(
-                path, durability=settings.durability, wal_bytes=wal_budget_bytes(settings.max_bytes)
-            ) as store:
+            async with connect(path, durability=settings.durability, budget=Budget.of(settings.max_bytes)) as store:
                 writer = Writer(
                     settings,
                     store=store,

@@ -46,19 +46,21 @@ class Intake:
         self.appended += 1
         return () if self._values <= self._most_values else self._shed()
 
-    def take(self, *, most_readings: int, most_values: int) -> list[Entry]:
-        """Remove and return the oldest of one era, at least one if there is any."""
-        taken: list[Entry] = []
-        values = 0
-        while self._entries and len(taken) < most_readings and values < most_values:
-            if taken and self._entries[0][2] is not taken[0][2]:
-                break
-            entry = self._entries.popleft()
-            values += len(entry[0].values) + _OVERHEAD
-            taken.append(entry)
-        self._values -= values
-        self.left += len(taken)
-        return taken
+    @property
+    def first(self) -> Entry:
+        """The oldest. Raises IndexError when there is none."""
+        return self._entries[0]
+
+    def pop(self) -> Entry:
+        """Remove and return the oldest. Raises IndexError when there is none."""
+        entry = self._entries.popleft()
+        self._values -= len(entry[0].values) + _OVERHEAD
+        self.left += 1
+        return entry
+
+    def empty(self) -> list[Entry]:
+        """Remove and return everything."""
+        return [self.pop() for _ in range(len(self._entries))]
 
     def _shed(self) -> list[Reading]:
         """Drop a sixteenth of the values at once (so that a full queue costs little per reading), the oldest of the

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.bounds import Bounds, FillRate, Measured, Verdict, wal_budget_bytes
+from gateway.buffer.bounds import PAGE_BYTES, Bounds, Budget, Forecast, Measured, Verdict
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.groups import Groups
 from gateway.buffer.store import Store
@@ -22,9 +22,9 @@ from gateway.health import BufferHealth
 
 _log = logging.getLogger(__name__)
 
-_MOST_DROPPED = 20_000  # rows per step, so that commits are held up for milliseconds only
-_MOST_VACUUMED = 4096  # pages per step
+_MOST_ROWS = 20_000  # in one transaction, so that commits are held up for milliseconds only
 _LOWEST_FIRST = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
+_WAL_ATTEMPTS = 5
 
 
 class Retention:
@@ -53,33 +53,54 @@ class Retention:
         self._timekeeper = timekeeper
         self._max_age_ns = int(settings.max_age * 1e9)
         self._clock_ns = clock_ns
+        self._budget = Budget.of(settings.max_bytes)
         self._bounds = Bounds(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
-        self._rate = FillRate()
+        self._forecast = Forecast(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
         self._searched: dict[Priority, int] = {}
-        self._wal_held = False
+        self._wal_attempts = 0
+        self.row_bytes = PAGE_BYTES
+        """What a row takes of the database, on average."""
+        self.urgent = False
+        """Room has to be made before the next commit, and can be."""
         self.refusing: DropReason | None = None
-        """Why new readings are refused (`drop-newest`); None while they are welcome."""
+        """Why new readings are refused: by `drop-newest`, or because there is nothing to drop; None while they are
+        welcome."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows that lie together fit into one transaction."""
+        return max(1, min(_MOST_ROWS, self._budget.transaction // self.row_bytes))
 
     async def look(self, now_s: float) -> bool:
         """Measure, decide, and drop what has to go: it is counted as lost and joins `backlogs.dropping`, which the
         writer deletes. Returns whether there is more to do at once."""
         measured = await self._store.measure()
         verdict = self._bounds.judge(measured)
-        self._report(measured, now_s)
+        self.row_bytes = max(1, measured.used_bytes // max(1, self._backlogs.held + self._backlogs.done.count))
+        self._report(measured, verdict, now_s)
         victims: list[tuple[int, int]] = []
         reason = verdict.reason
         if self._settings.when_full is WhenFull.DROP_NEWEST:
             self.refusing = reason
-        elif reason is not None:  # what everybody has goes first
-            victims = await self._oldest(self._rows_in(verdict.surplus_bytes, measured) - self._backlogs.done.count)
+        else:
+            if reason is not None:  # what everybody has goes first
+                wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count
+                victims = await self._oldest(min(wanted, self.rows_at_once))
+            self.refusing = None if victims or self._backlogs.done else reason
+        self.urgent = bool(
+            verdict.reason and (victims or self._backlogs.done) and measured.used_bytes <= self._budget.file
+        )
         if not victims:
             reason = DropReason.MAX_AGE
             victims = await self._aged(measured)
         if victims and reason is not None:
             self._drop(victims, reason)
         self._end_episodes(verdict, measured)
-        await self._return_space(measured, verdict)
-        return bool(victims or self._backlogs.done) or verdict.spare_pages > _MOST_VACUUMED
+        most_pages = self._budget.transaction // PAGE_BYTES
+        if verdict.spare_pages and self._wal_attempts < _WAL_ATTEMPTS:
+            await self._store.return_space(min(verdict.spare_pages, most_pages))
+        await self.keep_wal_short(looking=True)
+        return bool(victims or self._backlogs.done) or verdict.spare_pages > most_pages
 
     def refuse(self, observed_at_ns: int) -> bool:
         """Count a new reading as lost if the buffer does not take any. Returns whether it was refused."""
@@ -92,6 +113,28 @@ class Retention:
         """Old readings have come back."""
         self._searched.clear()
 
+    async def keep_wal_short(self, *, looking: bool = False) -> None:
+        """After every transaction. A log that is too long has been read by another connection whenever it could have
+        begun again. That is waited for, but not for ever: a reader that stays is told of, and left alone between two
+        looks."""
+        if self._store.wal_bytes <= self._budget.truncate_wal:
+            self._wal_attempts = 0
+            return
+        patiently = self._wal_attempts < _WAL_ATTEMPTS
+        if not (patiently or looking):
+            return
+        if await self._store.empty_wal(patiently=patiently):
+            self._wal_attempts = 0
+            return
+        self._wal_attempts += 1
+        if self._wal_attempts == _WAL_ATTEMPTS:
+            _log.warning(
+                "the write-ahead log of %s is %d bytes long and grows beyond max_bytes because another process keeps "
+                "reading it: close that sqlite3 shell or backup",
+                self._settings.path,
+                self._store.wal_bytes,
+            )
+
     def _drop(self, victims: Sequence[tuple[int, int]], reason: DropReason) -> None:
         lost = self._backlogs.drop(position for position, _ in victims)
         self._tail.forget(position for position, _ in victims)
@@ -100,17 +143,24 @@ class Retention:
             self._drops.count(reason, Loss.of(times))
 
     async def _oldest(self, wanted: int) -> list[tuple[int, int]]:
-        """The oldest rows of the lowest priority, then of the next. What was searched once is not searched again."""
+        """The oldest rows of the lowest priority that has any. What was searched once is not searched again."""
         newest = self._tail.end - 1
-        found: list[tuple[int, int]] = []
         for priority in _LOWEST_FIRST:
             groups = self._groups.with_priority(priority)
-            missing = wanted - len(found)
-            if groups and missing > 0:
-                rows = await self._store.oldest(groups, after=self._searched.get(priority, 0), limit=missing)
-                self._searched[priority] = rows[-1][0] if len(rows) == missing else newest
-                found += rows
-        return found
+            if not groups or wanted <= 0:
+                continue
+            rows = await self._store.oldest(groups, after=self._searched.get(priority, 0), limit=wanted)
+            found = self._affordable(rows)
+            self._searched[priority] = found[-1][0] if len(found) == wanted or len(found) < len(rows) else newest
+            if found:
+                return found
+        return []
+
+    def _affordable(self, rows: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """As many of these as can be deleted in one transaction, which writes each page that it touches."""
+        if not rows or (rows[-1][0] - rows[0][0] + 1) * self.row_bytes <= self._budget.transaction:
+            return rows
+        return rows[: self._budget.transaction // PAGE_BYTES]
 
     async def _aged(self, measured: Measured) -> list[tuple[int, int]]:
         """The oldest rows, as far as they are too old. Those whose age nobody knows go with the one that follows."""
@@ -122,7 +172,8 @@ class Retention:
         first = await self._store.fetch(dated, self._tail.end, limit=1)
         if not first or not self._may_be_too_old(first[0][0], first[0][2]):
             return []
-        rows = [(row[0], row[2]) for row in await self._store.fetch(0, self._tail.end, limit=1000)]
+        found = await self._store.fetch(0, self._tail.end, limit=min(1000, self.rows_at_once))
+        rows = [(row[0], row[2]) for row in found]
         aged = list(takewhile(lambda row: row[0] < dated or self._may_be_too_old(*row), rows))
         while aged and aged[-1][0] >= dated and self._timekeeper.age_ns(*aged[-1]) is None:
             aged.pop()
@@ -132,15 +183,11 @@ class Retention:
         age_ns = self._timekeeper.age_ns(position, observed_at_ns)
         return age_ns is None or age_ns > self._max_age_ns
 
-    def _rows_in(self, surplus_bytes: int, measured: Measured) -> int:
-        rows = max(1, self._backlogs.held)
-        return min(_MOST_DROPPED, max(1, -(-rows * surplus_bytes // max(1, measured.used_bytes))))
-
-    def _report(self, measured: Measured, now_s: float) -> None:
+    def _report(self, measured: Measured, verdict: Verdict, now_s: float) -> None:
         health = self._health
         health.bytes = measured.file_bytes + measured.wal_bytes
-        self._rate.observe(now_s, used_bytes=measured.used_bytes)
-        health.seconds_until_full = self._rate.seconds_until(self._bounds.headroom_bytes(measured))
+        seconds = self._forecast.seconds_until_full(measured, now_s=now_s)
+        health.seconds_until_full = 0.0 if verdict.reason else seconds
         if self._backlogs.held and measured.first_position is not None and measured.first_observed_ns is not None:
             age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
             health.oldest_ns = measured.first_observed_ns if age_ns is None else self._clock_ns() - age_ns
@@ -156,20 +203,3 @@ class Retention:
             age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
         if age_ns is None or age_ns < self._max_age_ns * 0.9:
             self._drops.ended(DropReason.MAX_AGE)
-
-    async def _return_space(self, measured: Measured, verdict: Verdict) -> None:
-        too_long = measured.wal_bytes > 2 * wal_budget_bytes(self._settings.max_bytes)
-        if verdict.spare_pages or (too_long and not self._wal_held):
-            await self._store.return_space(min(verdict.spare_pages, _MOST_VACUUMED))
-        if too_long and not self._wal_held:
-            after = await self._store.measure()
-            self._wal_held = after.wal_bytes >= measured.wal_bytes
-            if self._wal_held:
-                _log.warning(
-                    "the write-ahead log of %s has grown to %d bytes because another process keeps reading it: "
-                    "close that sqlite3 shell or backup",
-                    self._settings.path,
-                    after.wal_bytes,
-                )
-        elif not too_long:
-            self._wal_held = False

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.bounds import PAGE_BYTES
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.schema import ORPHANED
 from gateway.buffer.store import SetAside, Settlement, Store
 from gateway.buffer.timekeeping import Timekeeper
-
-_MOST_DELETED = 20_000  # rows in one transaction
 
 
 class Returning(NamedTuple):
@@ -55,14 +54,15 @@ class Settler:
         """Whether `request` is not durable yet."""
         return request in self._set_aside
 
-    async def settle(self, *, through: int) -> None:
+    async def settle(self, *, through: int, most_rows: int, row_bytes: int) -> None:
         """Make it all durable in one transaction; `through` is the highest position committed.
 
-        Rows that everybody has acknowledged are deleted with it, up to a limit: the rest stays in `backlogs.done`.
+        Up to `most_rows` rows that everybody has acknowledged are deleted with it: the rest stays in `backlogs.done`.
+        `row_bytes` is about what a row takes.
         """
         await self._dispel_doubt()
         backlogs, changes = self._backlogs, self._backlogs.changes
-        done = backlogs.done.head(_MOST_DELETED)
+        done = backlogs.done.head(most_rows)
         set_aside, episodes, left = list(self._set_aside), list(self._drops.unsaved.values()), set(backlogs.left)
         orphaned = bool(backlogs.orphaned)
         gone = {*left, ORPHANED} if self._orphaned and not orphaned else left
@@ -77,6 +77,7 @@ class Settler:
                 done=done,
                 dropped=sorted(backlogs.dropping),
                 newest_ns=self._timekeeper.newest_ns,
+                rows_per_page=PAGE_BYTES // row_bytes,
             )
         )
         for first, last in done:

@@ -20,7 +20,7 @@ from typing import Any
 
 import aiosqlite
 
-from gateway.buffer.bounds import PAGE_BYTES, Measured
+from gateway.buffer.bounds import PAGE_BYTES, Budget, Measured
 from gateway.buffer.drops import Episode
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
@@ -38,6 +38,7 @@ Row = tuple[int, int, int, str, str | None]
 """position, group_id, observed_at_ns, body, quality"""
 
 _COLUMNS = 5
+_PIECE = 256  # rows that are deleted together
 _EPISODES_KEPT = 1_000
 _SYNCHRONOUS = {Durability.POWER_LOSS: "FULL", Durability.PROCESS_CRASH: "NORMAL"}
 
@@ -69,24 +70,27 @@ class Settlement:
     newest_ns: int
     """The newest wall time of a clock that was set."""
     dropped: Sequence[int] = ()
-    """Single rows to delete."""
+    """Single rows to delete, ascending."""
+    rows_per_page: int = 1
+    """About how many rows share a page of the database."""
     taken_back: Sequence[int] = ()
     """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
 @asynccontextmanager
-async def connect(path: Path, *, durability: Durability, wal_bytes: int) -> AsyncIterator[Store]:
+async def connect(path: Path, *, durability: Durability, budget: Budget) -> AsyncIterator[Store]:
     """Open both connections to a database that `gateway.buffer.opening` has prepared. Raises `StoreFailed`."""
     async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S) as writer:
         with _explained(path, "set up"):
             for pragma in (
                 f"synchronous = {_SYNCHRONOUS[durability]}",
-                f"wal_autocheckpoint = {max(1, wal_bytes // 2 // PAGE_BYTES)}",
-                f"journal_size_limit = {wal_bytes}",
+                f"wal_autocheckpoint = {budget.checkpoint // PAGE_BYTES}",
+                f"journal_size_limit = {budget.truncate_wal}",
                 "temp_store = MEMORY",
                 "secure_delete = OFF",  # Debian's default overwrites what is deleted: every page is written once more
             ):
                 await writer.execute_fetchall(f"PRAGMA {pragma}")
+            await writer.execute_fetchall("CREATE TEMP TABLE survivor AS SELECT * FROM reading LIMIT 0")
         async with aiosqlite.connect(
             read_only_uri(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
         ) as reader:
@@ -215,6 +219,18 @@ class Store:
         found: list[tuple[int, int]] = rows
         return found
 
+    async def scan(self, after: int, last: int, *, limit: int) -> list[tuple[int, int, int, bool]]:
+        """`(position, group_id, observed_at_ns, whether most points are left out)` of the rows with
+        `after < position <= last`, ascending."""
+        with _explained(self._path, "read"):
+            rows: Any = await self._reader.execute_fetchall(
+                "SELECT id, group_id, observed_at_ns, ltrim(body) LIKE '{%' FROM reading "
+                "WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+                (after, last, limit),
+            )
+        found: list[tuple[int, int, int, bool]] = rows
+        return found
+
     async def measure(self) -> Measured:
         with _explained(self._path, "measure"):
             ((pages, free_pages, first, observed_at_ns),) = await self._writer.execute_fetchall(
@@ -224,7 +240,7 @@ class Store:
         disk = os.statvfs(self._path.parent)
         return Measured(
             file_bytes=_size_bytes(self._path),
-            wal_bytes=_size_bytes(self._wal_path),
+            wal_bytes=self.wal_bytes,
             pages=pages,
             free_pages=free_pages,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
@@ -232,14 +248,27 @@ class Store:
             first_observed_ns=observed_at_ns,
         )
 
+    @property
+    def wal_bytes(self) -> int:
+        """The length of the write-ahead log as the file system sees it."""
+        return _size_bytes(self._wal_path)
+
     async def return_space(self, pages: int) -> None:
-        """Give free pages back to the file system, then empty the write-ahead log, unless another reader needs it."""
+        """Give free pages back to the file system, then empty the write-ahead log."""
         with _explained(self._path, "shrink"):
-            if pages:
-                await self._writer.executescript(
-                    f"PRAGMA incremental_vacuum({pages})"
-                )  # `execute` stops after one page
-            await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            await self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")  # `execute` stops after one page
+        await self.empty_wal()
+
+    async def empty_wal(self, *, patiently: bool = True) -> bool:
+        """Copy the write-ahead log into the database and cut it off. Returns whether that was possible: another
+        connection may be reading it, which is waited for up to `BUSY_TIMEOUT_S` if `patiently`."""
+        with _explained(self._path, "shrink"):
+            if not patiently:
+                ((_, frames, copied),) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+                if copied < frames:
+                    return False
+            ((busy, _, _),) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not busy
 
     @asynccontextmanager
     async def _transaction(self, doing: str) -> AsyncIterator[None]:
@@ -299,11 +328,33 @@ class Store:
         )
         if settlement.done:
             await self._writer.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)
-        if settlement.dropped:
-            await self._writer.execute_fetchall(
-                "DELETE FROM reading WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(settlement.dropped),)
-            )
+        for start in range(0, len(settlement.dropped), _PIECE):
+            await self._delete(settlement.dropped[start : start + _PIECE], rows_per_page=settlement.rows_per_page)
         return crowded_out
+
+    async def _delete(self, positions: Sequence[int], *, rows_per_page: int) -> None:
+        """Delete single rows so that their space is free.
+
+        SQLite frees a page when it is empty, or joins it to its neighbours when less than a third of it is in use. Of
+        pages that keep more, what is left is written anew, close together: it would have to be written anyhow.
+        """
+        first, last, victims = positions[0], positions[-1], json.dumps(positions)
+        among = "id IN (SELECT value FROM json_each(?))"
+        most = len(positions) * rows_per_page  # one on each page; where they are rarer, nothing can be gained
+        ((rows,),) = await self._writer.execute_fetchall(
+            "SELECT count(*) FROM (SELECT 1 FROM reading WHERE id BETWEEN ? AND ? LIMIT ?)", (first, last, most + 1)
+        )
+        if rows_per_page < 2 or rows > most:
+            await self._writer.execute_fetchall(f"DELETE FROM reading WHERE {among}", (victims,))  # noqa: S608
+            return
+        span = (first, last)
+        await self._writer.execute_fetchall(
+            f"INSERT INTO survivor SELECT * FROM reading WHERE id BETWEEN ? AND ? AND NOT {among}",  # noqa: S608
+            (*span, victims),
+        )
+        await self._writer.execute_fetchall("DELETE FROM reading WHERE id BETWEEN ? AND ?", span)
+        await self._writer.execute_fetchall("INSERT INTO reading SELECT * FROM survivor ORDER BY id")
+        await self._writer.execute_fetchall("DELETE FROM survivor")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from drivers.model import Reading
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
+from gateway.buffer.bounds import Budget
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
@@ -34,7 +35,6 @@ from gateway.health import BufferHealth
 _SPACING_S = 0.005
 _SETTLE_WITHIN_S = 1.0
 _LOOK_EVERY_S = 1.0
-_LOOK_EVERY_BYTES = 2**20  # or a 64th of max_bytes: committed since the last look
 _LAST_ATTEMPTS = 3  # when the gateway stops while the database does not accept commits, and
 _LAST_PAUSE_S = 0.1  # between them
 
@@ -76,7 +76,7 @@ class Writer:
             clock_ns=clock_ns,
         )
         self._intake = Intake(settings.when_full)
-        self._look_every_bytes = min(settings.max_bytes // 64, _LOOK_EVERY_BYTES)
+        self._budget = Budget.of(settings.max_bytes)
         self._batch: Batch | None = None
         self._doubtful = False
         self._settler = Settler(store=store, backlogs=backlogs, drops=drops, timekeeper=timekeeper)
@@ -195,14 +195,13 @@ class Writer:
         if self._batch or self._intake:
             self._commit_at_s = now_s
             await self._commit()
+            await self._retention.keep_wal_short()
         await self._leaving.look()
         await self._look_at_clock(now_s)
         if not self._backlogs.dropping and (
-            now_s >= self._look_at_s or self._uninspected_bytes >= self._look_every_bytes
+            now_s >= self._look_at_s or self._uninspected_bytes >= self._budget.transaction
         ):
-            if self._backlogs.done:
-                await self._settle()  # deleted first, so that only what is left is judged
-            more = await self._retention.look(now_s)
+            more = await self._keep_bounds(now_s)
             if await self.retries.look(through=self.last_committed):
                 more = True
                 self._retention.search_again()
@@ -214,8 +213,24 @@ class Writer:
         if forced or self._backlogs.dropping or self._drops.unsaved or now_s >= self._settle_at_s:
             await self._settle()
 
+    async def _keep_bounds(self, now_s: float) -> bool:
+        """Until there is room for the next commit. Returns whether there is more to do at once."""
+        while True:
+            if self._backlogs.done:
+                await self._settle()  # deleted first, so that only what is left is judged
+            more = await self._retention.look(now_s)
+            if self._retention.refusing is not None and self._intake:
+                refused = [entry[0] for entry in self._intake.empty()]
+                self._drops.count(self._retention.refusing, Loss.of([one.observed_at_ns for one in refused]))
+            if not self._retention.urgent:
+                return more
+            if self._backlogs.dropping:
+                await self._settle()
+
     async def _commit(self) -> None:
-        batch = self._batch = self._batch or gather(self._intake, self._groups, after=self.last_committed)
+        batch = self._batch = self._batch or gather(
+            self._intake, self._groups, after=self.last_committed, budget=self._budget
+        )
         if self._groups.unsaved:
             await self._store.insert_groups(self._groups.unsaved)
             self._groups.unsaved.clear()
@@ -229,6 +244,8 @@ class Writer:
         self._doubtful = False
         if batch.unencodable:
             self._drops.count(DropReason.NOT_ENCODABLE, Loss.of([one.observed_at_ns for one in batch.unencodable]))
+        if batch.too_large:
+            self._drops.count(DropReason.MAX_BYTES, Loss.of([one.observed_at_ns for one in batch.too_large]))
         if batch.readings:
             first = self.last_committed + 1
             self.last_committed += len(batch.readings)
@@ -259,7 +276,12 @@ class Writer:
 
     async def _settle(self) -> None:
         backlogs = self._backlogs
-        await self._settler.settle(through=self.last_committed)
+        await self._settler.settle(
+            through=self.last_committed,
+            most_rows=self._retention.rows_at_once,
+            row_bytes=self._retention.row_bytes,
+        )
+        await self._retention.keep_wal_short()
         now_s = asyncio.get_running_loop().time()
         if backlogs.done:  # more than one transaction should delete
             self._settle_at_s = now_s
@@ -299,8 +321,7 @@ class Writer:
 
     def _give_up(self) -> None:
         readings = list(self._batch.readings) if self._batch else []
-        while self._intake:
-            readings += [entry[0] for entry in self._intake.take(most_readings=len(self._intake), most_values=2**63)]
+        readings += [entry[0] for entry in self._intake.empty()]
         if readings:
             self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
         self._batch = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.buffer.bounds import PAGE_BYTES, Bounds, FillRate, Measured, wal_budget_bytes
+import pytest
+
+from gateway.buffer.bounds import PAGE_BYTES, Bounds, Budget, Forecast, Measured
 from gateway.buffer.drops import DropReason
 
 MIB = 2**20
@@ -21,13 +23,24 @@ def measured(used_bytes: int, *, free_bytes: int = 0, disk_free_bytes: int = 10*
     )
 
 
-def test_the_log_and_the_pages_share_max_bytes() -> None:
-    bounds = Bounds(max_bytes=64 * MIB, min_free_disk=0)
-    assert wal_budget_bytes(64 * MIB) == 8 * MIB
-    assert bounds.judge(measured(56 * MIB)).reason is None
-    verdict = bounds.judge(measured(57 * MIB))
+@pytest.mark.parametrize("max_bytes", [1_000_000, 2 * MIB, 3_333_333, 64 * MIB, 2**31, 2**62])
+def test_log_and_pages_share_max_bytes_and_neither_can_pass_its_share(max_bytes: int) -> None:
+    budget = Budget.of(max_bytes)
+    overhead = 20 * PAGE_BYTES
+    assert budget.wal + budget.file == max_bytes
+    assert budget.truncate_wal + 2 * max(budget.transaction, budget.largest_reading) + overhead <= budget.wal
+    assert budget.checkpoint + 2 * budget.transaction + overhead <= budget.wal
+    assert budget.ceiling + 4 * budget.transaction + overhead <= budget.file
+    assert budget.ceiling > 2 * overhead
+    assert budget.checkpoint >= PAGE_BYTES
+
+
+def test_what_is_beyond_the_ceiling_has_to_go_and_a_little_more() -> None:
+    bounds, ceiling = Bounds(max_bytes=64 * MIB, min_free_disk=0), Budget.of(64 * MIB).ceiling
+    assert bounds.judge(measured(ceiling)).reason is None
+    verdict = bounds.judge(measured(ceiling + MIB))
     assert verdict.reason is DropReason.MAX_BYTES
-    assert verdict.surplus_bytes > MIB
+    assert verdict.surplus_bytes > 2 * MIB
 
 
 def test_free_pages_do_not_count_as_used() -> None:
@@ -61,18 +74,36 @@ def test_a_file_beyond_a_lowered_limit_is_shrunk_to_it() -> None:
     assert verdict.spare_pages == MIB // PAGE_BYTES
 
 
+def filling(forecast: Forecast, *, seconds: int, used_per_s: int = 0, disk_per_s: int = 0) -> float:
+    for second in range(seconds):
+        now = measured(20 * MIB + second * used_per_s, disk_free_bytes=10**9 - second * disk_per_s)
+        predicted = forecast.seconds_until_full(now, now_s=float(second))
+    return predicted
+
+
 def test_seconds_until_full_follow_the_net_growth() -> None:
-    rate = FillRate()
-    for second in range(600):
-        rate.observe(float(second), used_bytes=second * 1000)
-    assert 95 < rate.seconds_until(100_000) < 105
-    for second in range(600, 1800):
-        rate.observe(float(second), used_bytes=600_000)
-    assert rate.seconds_until(100_000) > 10**6
+    forecast = Forecast(max_bytes=64 * MIB, min_free_disk=0)
+    room = Budget.of(64 * MIB).ceiling - 20 * MIB
+    assert filling(forecast, seconds=5, used_per_s=PAGE_BYTES) == pytest.approx(room / PAGE_BYTES - 4)
+    assert filling(forecast, seconds=1000, used_per_s=2 * PAGE_BYTES) == pytest.approx(
+        room / PAGE_BYTES / 2 - 1000, rel=0.01
+    )
 
 
-def test_a_shrinking_buffer_is_never_full() -> None:
-    rate = FillRate()
-    rate.observe(0.0, used_bytes=1000)
-    rate.observe(1.0, used_bytes=0)
-    assert rate.seconds_until(100) == float("inf")
+def test_a_buffer_that_stands_still_or_shrinks_is_never_full() -> None:
+    assert filling(Forecast(max_bytes=64 * MIB, min_free_disk=0), seconds=9) == float("inf")
+    assert filling(Forecast(max_bytes=64 * MIB, min_free_disk=0), seconds=9, used_per_s=-PAGE_BYTES) == float("inf")
+
+
+def test_the_first_bound_counts_also_if_others_fill_the_disk() -> None:
+    floor = 10**9 - 1000 * MIB // 2
+    ours = Forecast(max_bytes=2**40, min_free_disk=floor)
+    assert filling(ours, seconds=9, used_per_s=MIB, disk_per_s=MIB) == pytest.approx(500 - 8, rel=0.001)
+    others = Forecast(max_bytes=64 * MIB, min_free_disk=floor)
+    assert filling(others, seconds=9, disk_per_s=10 * MIB) == pytest.approx(50 - 8, rel=0.001)
+
+
+def test_a_bound_that_is_reached_is_no_time_away() -> None:
+    assert Forecast(max_bytes=MIB, min_free_disk=0).seconds_until_full(measured(MIB), now_s=0.0) == 0.0
+    below = Forecast(max_bytes=2**40, min_free_disk=MIB).seconds_until_full(measured(MIB, disk_free_bytes=0), now_s=0.0)
+    assert below == 0.0

@@ -21,7 +21,7 @@ def test_readings_leave_in_the_order_of_arrival() -> None:
     intake = Intake(WhenFull.DROP_OLDEST)
     for number in range(5):
         intake.put(reading(number), Priority.NORMAL, ERA)
-    taken = intake.take(most_readings=3, most_values=1000) + intake.take(most_readings=3, most_values=1000)
+    taken = [intake.pop() for _ in range(3)] + intake.empty()
     assert [entry[0].observed_at_ns for entry in taken] == [0, 1, 2, 3, 4]
 
 
@@ -31,7 +31,7 @@ def test_a_full_queue_drops_the_oldest_of_the_lowest_priority() -> None:
     for number, priority in enumerate([Priority.HIGH, Priority.NORMAL, Priority.LOW] * 4):
         dropped += intake.put(reading(number), priority, ERA)
     assert [one.observed_at_ns for one in dropped] == [2, 5]
-    kept = [entry[0].observed_at_ns for entry in intake.take(most_readings=99, most_values=1000)]
+    kept = [entry[0].observed_at_ns for entry in intake.empty()]
     assert kept == [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
 
 
@@ -46,7 +46,7 @@ def test_everything_that_was_accepted_leaves_once() -> None:
     intake = Intake(WhenFull.DROP_OLDEST, most_values=100)
     for number in range(50):
         intake.put(reading(number), Priority.NORMAL, ERA)
-    intake.take(most_readings=99, most_values=1000)
+    intake.empty()
     assert intake.appended == intake.left == 50
 
 

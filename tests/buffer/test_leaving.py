@@ -245,7 +245,7 @@ async def test_any_order_of_joining_leaving_acknowledging_and_dropping_is_accoun
     last = dropped = 0
     delivered: set[int] = set()
     for _ in range(4):
-        async with bench.open(*there, max_bytes=768 * 1024) as buffer:
+        async with bench.open(*there, max_bytes=1_000_000) as buffer:
             for _ in range(30):
                 new = range(last + 1, buffer.last_committed + 1)
                 last = buffer.last_committed

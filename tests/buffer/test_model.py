@@ -31,7 +31,7 @@ T = TypeVar("T")
 DESTINATIONS = ("a", "b")
 START_NS = 1_800_000_000_000_000_000
 GROUP = PointGroup("device", 1.0, (Point("number"), Point("text")))
-SMALL_BYTES = 512 * 2**10
+SMALL_BYTES = 1_000_000
 
 
 @dataclass

@@ -102,7 +102,7 @@ async def _stage(
             folder / "hub.yaml",
             buffer={
                 "path": str(disk.folder / "buffer.db"),
-                "max_bytes": "512KiB" if SECONDS < 200 else "2MiB",
+                "max_bytes": "1MiB" if SECONDS < 200 else "2MiB",
                 "min_free_disk": draw.choice((0, "256KiB", "1MiB")),
                 "when_full": draw.choice(("drop-oldest", "drop-oldest", "drop-newest")),
             },
