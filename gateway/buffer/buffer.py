@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from types import MappingProxyType
 
 from drivers.model import Reading
@@ -14,11 +15,12 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.bounds import Budget
 from gateway.buffer.damage import suspicion
-from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.drops import DropReason, Drops
 from gateway.buffer.encoding import decode_reading
 from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.lock import exclusive
+from gateway.buffer.mark import STOPPED, Mark, MarkFile, mark_of
 from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.store import Row, SetAside, Store, connect
@@ -229,21 +231,21 @@ async def _opened(
 ) -> AsyncIterator[Buffer]:
     path = settings.path
     health.max_bytes = settings.max_bytes
-    with exclusive(path):
-        opened = await asyncio.to_thread(prepare, settings, destinations=destinations, clock=clock)
+    with exclusive(path), mark_of(path) as marks:
+        opened = await asyncio.to_thread(prepare, settings, destinations=destinations, marks=marks, clock=clock)
         timekeeper = Timekeeper(clock, opened.eras, newest_ns=opened.newest_ns)
         health.readings, health.oldest_ns = opened.backlogs.held, opened.oldest_ns
         drops = Drops(health, next_id=opened.next_drop, clock_ns=clock.wall_ns)
-        if opened.damaged:
-            now_ns = clock.wall_ns()
-            drops.count(DropReason.DAMAGED, Loss(opened.damaged, now_ns, now_ns))
+        for loss in opened.losses:
+            drops.count(DropReason.DAMAGED, loss)
             drops.ended(DropReason.DAMAGED)
         try:
             async with connect(path, durability=settings.durability, budget=Budget.of(settings.max_bytes)) as store:
                 writer = Writer(
                     settings,
                     store=store,
-                    last_position=opened.last_position,
+                    mark=opened.mark,
+                    marks=marks,
                     backlogs=opened.backlogs,
                     groups=opened.groups,
                     drops=drops,
@@ -253,7 +255,7 @@ async def _opened(
                 )
                 buffer = Buffer(
                     settings,
-                    epoch=opened.epoch,
+                    epoch=opened.mark.epoch,
                     store=store,
                     writer=writer,
                     backlogs=opened.backlogs,
@@ -270,11 +272,12 @@ async def _opened(
                         await asyncio.wait([running])
         except StoreFailed as failure:
             raise BufferUnavailable(failure.message, hint=failure.hint) from failure
-        await asyncio.to_thread(_mark_stopped, settings)
+        await asyncio.to_thread(_mark_stopped, settings, marks, replace(writer.mark, boot=STOPPED))
 
 
-def _mark_stopped(settings: BufferSettings) -> None:
+def _mark_stopped(settings: BufferSettings, marks: MarkFile, mark: Mark) -> None:
     try:
         mark_stopped(settings.path)
-    except sqlite3.Error as error:
+        marks.sync(mark)
+    except (sqlite3.Error, OSError) as error:
         _log.warning("could not note that the buffer %s was closed in good order: %s", settings.path, error)

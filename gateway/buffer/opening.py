@@ -7,21 +7,35 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sqlite3
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.buffer.backlogs import Backlog, Backlogs
-from gateway.buffer.damage import damage, finish_replacing, replace, suspicion
-from gateway.buffer.encoding import decode_ranges, encode_ranges
+from gateway.buffer.damage import damage, suspicion
+from gateway.buffer.drops import Loss
+from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.eras import Eras, read_eras
-from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.facts import Facts, Place, Unsound, read_facts
+from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
+from gateway.buffer.mark import Mark, MarkFile
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.schema import ORPHANED, connection, migrate, newer_version, primary_code, versions
+from gateway.buffer.replacing import finish_replacing, put_in_place
+from gateway.buffer.salvage import Salvaged
+from gateway.buffer.schema import (
+    ORPHANED,
+    connection,
+    is_damage,
+    migrate,
+    new_epoch,
+    newer_version,
+    primary_code,
+    versions,
+)
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability, Start
 
@@ -44,8 +58,8 @@ _LOST_BY_POWER_CUT = 1_000_000
 class Opened:
     """Where an opened database stands."""
 
-    epoch: str
-    last_position: int
+    mark: Mark
+    """The epoch and the last position."""
     backlogs: Backlogs
     groups: Groups
     oldest_ns: int | None
@@ -55,27 +69,30 @@ class Opened:
     eras: Eras
     newest_ns: int
     """The newest wall time that is known of; 0 when none is."""
-    damaged: int
-    """Positions that could not be salvaged from a damaged database."""
+    losses: Sequence[Loss]
+    """What a damage has cost."""
 
 
-def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], clock: Clock) -> Opened:
+def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], marks: MarkFile, clock: Clock) -> Opened:
     """Open, repair or make the database. The caller holds the lock. Raises `BufferUnavailable`."""
     path = settings.path
     try:
+        mark = marks.read()
+        finish_replacing(path)
         try:
-            return _prepared(settings, destinations, clock)
-        except sqlite3.DatabaseError as error:
-            if primary_code(error) != sqlite3.SQLITE_CORRUPT:
+            opened = _prepared(settings, destinations, mark, clock)
+        except (sqlite3.DatabaseError, Unsound) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
                 raise
-            suspicion(path).touch()  # the first look was too short: check every page
-            return _prepared(settings, destinations, clock)
+            opened = _prepared(settings, destinations, mark, clock, problem=str(error))
+        marks.sync(opened.mark)
     except sqlite3.Error as error:
         raise BufferUnavailable(f"cannot open the buffer {path}: {error}", hint=_hint(path, error)) from error
     except OSError as error:
         raise BufferUnavailable(
             f"cannot open the buffer {path}: {error.strerror}", hint=f"check {path.parent} and who owns it"
         ) from error
+    return opened
 
 
 def mark_stopped(path: Path) -> None:
@@ -84,57 +101,98 @@ def mark_stopped(path: Path) -> None:
         database.execute("UPDATE state SET value = '' WHERE key = 'running'")
 
 
-def _prepared(settings: BufferSettings, destinations: Mapping[str, Start], clock: Clock) -> Opened:
-    damaged = _repair(settings.path, clock_ns=clock.wall_ns)
+def _prepared(
+    settings: BufferSettings,
+    destinations: Mapping[str, Start],
+    mark: Mark | None,
+    clock: Clock,
+    *,
+    problem: str | None = None,
+) -> Opened:
+    salvaged = _salvaged(settings.path, problem=problem, mark=mark, clock_ns=clock.wall_ns)
     migrate(settings.path)
     with connection(settings.path) as database:
         database.execute("PRAGMA synchronous = FULL")
-        return _stand(database, settings, destinations, damaged, clock.boot_id)
+        facts = read_facts(database)
+        now_ns = clock.wall_ns()
+        losses = [salvaged.loss(now_ns)] if salvaged is not None and salvaged.lost else []
+        vanished = _vanished(facts, mark)
+        if vanished is not None and vanished.readings:
+            losses.append(Loss(vanished.readings, facts.newest_ns or now_ns, now_ns))
+        cut = _power_was_cut(facts, clock.boot_id)
+        skips = cut or (bool(salvaged or vanished) and mark is not None and mark.is_stale(clock.boot_id))
+        last = (vanished.last if vanished else facts.last) + (_LOST_BY_POWER_CUT if skips else 0)
+        if skips:
+            facts.skipped.add(last - _LOST_BY_POWER_CUT + 1, last)
+        _tell(settings.path, facts, vanished, cut=cut, last=last)
+        mark = Mark(facts.epoch or (mark.epoch if mark else new_epoch()), last + 1, last, clock.boot_id)
+        return _stand(database, settings, facts, destinations, mark=mark, losses=losses)
 
 
-def _repair(path: Path, *, clock_ns: Callable[[], int]) -> int:
-    """Make sure that there is a database that this gateway can use, or none. Returns how many readings that cost."""
-    finish_replacing(path)
-    suspect = suspicion(path)
-    lost = 0
-    if (problem := damage(path, suspect=suspect.exists())) is not None:
-        aside, salvaged = replace(path, cause="damaged", clock_ns=clock_ns)
-        lost = salvaged.lost
+def _salvaged(path: Path, *, problem: str | None, mark: Mark | None, clock_ns: Callable[[], int]) -> Salvaged | None:
+    """Make sure that there is a database that this gateway can use, or none. Returns what was salvaged, if need be."""
+    epoch = mark.epoch if mark else None
+    problem = problem or damage(path, suspect=suspicion(path).exists(), mark=mark)
+    salvaged = None
+    if problem is not None:
+        aside, salvaged = put_in_place(path, cause="damaged", epoch=epoch, clock_ns=clock_ns)
         _log.error(
             "the buffer %s was damaged (%s): moved to %s, %s; try `sqlite3 %s .recover` if more is needed",
             *(path, problem, aside.name, salvaged, aside),
         )
     elif (version := newer_version(path)) is not None:
-        aside, salvaged = replace(path, cause="newer", clock_ns=clock_ns)
-        lost = salvaged.lost
+        aside, salvaged = put_in_place(path, cause="newer", epoch=epoch, clock_ns=clock_ns)
         _log.error(
             "the buffer %s has version %d, this gateway knows versions up to %d: moved to %s, %s; what only the newer "
             "gateway can read is still in there: to use it, stop this one and move it back",
             *(path, version, max(versions()), aside.name, salvaged),
         )
-    suspect.unlink(missing_ok=True)
-    return lost
+    suspicion(path).unlink(missing_ok=True)
+    return salvaged
+
+
+class _Vanished(NamedTuple):
+    """Commits that the mark knows of and the database does not."""
+
+    readings: int
+    """At most so many of them were still waited for."""
+    last: int
+
+
+def _vanished(facts: Facts, mark: Mark | None) -> _Vanished | None:
+    if mark is None or facts.epoch not in (None, mark.epoch) or mark.last <= facts.last:
+        return None
+    return _Vanished(max(0, mark.last - max(facts.last, mark.first - 1)), mark.last)
+
+
+def _tell(path: Path, facts: Facts, vanished: _Vanished | None, *, cut: bool, last: int) -> None:
+    if vanished is not None and vanished.readings:
+        _log.error(
+            "the buffer %s ends at position %d and %d had been committed: its write-ahead log or the file has vanished "
+            "or been replaced, up to %d readings are lost; positions go on from %d",
+            *(path, facts.last, vanished.last, vanished.readings, last + 1),
+        )
+    elif cut:
+        _log.warning(
+            "the machine went down while the buffer was open with durability process-crash: the last readings before "
+            "that may be missing; positions go on from %d",
+            last + 1,
+        )
 
 
 def _stand(
     database: sqlite3.Connection,
     settings: BufferSettings,
+    facts: Facts,
     destinations: Mapping[str, Start],
-    damaged: int,
-    boot_id: str,
+    *,
+    mark: Mark,
+    losses: Sequence[Loss],
 ) -> Opened:
-    state = dict(database.execute("SELECT key, value FROM state").fetchall())
-    oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
-    newest, newest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
-    known = {
-        name: (through, decode_ranges(pending), waiting)
-        for name, through, pending, waiting in database.execute("SELECT * FROM destination")
-    }
-    last = max(newest or 0, max((through for through, _, _ in known.values()), default=0))
-    existing = Ranges([(oldest, newest)] if oldest is not None and newest is not None else [])
-    for through, pending, _ in known.values():
-        pending.add(through + 1, last)
-    before = {name: Backlog(pending, waiting + last - through) for name, (through, pending, waiting) in known.items()}
+    """Where every destination stands, in memory and in the database. `mark`: all but its `first` is known."""
+    last = mark.last
+    existing = Ranges([(facts.oldest, facts.newest)] if facts.oldest is not None and facts.newest is not None else [])
+    before = {name: _backlog(place, through=facts.last) for name, place in facts.places.items()}
     # without any: a new database, or a salvaged one whose destinations could not be read
     wanted = union(one.pending for one in before.values()) if before else existing.copy()
     held = _held(database, before, wanted)
@@ -153,50 +211,44 @@ def _stand(
         orphaned.subtract(backlog.pending)
     done = existing.copy()
     done.subtract(wanted)
-    skipped = decode_ranges(state.get("skipped", "[]"))
-    if _power_was_cut(state, boot_id):
-        _log.warning(
-            "the machine went down while the buffer was open with durability process-crash: the last readings before "
-            "that may be missing; positions go on from %d",
-            last + _LOST_BY_POWER_CUT + 1,
-        )
-        skipped.add(last + 1, last + _LOST_BY_POWER_CUT)
-        last += _LOST_BY_POWER_CUT
     database.execute(_FORGET_ERAS)
     eras = read_eras(database)
-    known_ns = int(state.get("newest_ns", 0))
-    if newest is not None and newest_ns is not None and eras.at(newest).correction_ns == 0:
-        known_ns = max(known_ns, newest_ns)
-    epoch = state.get("epoch") or secrets.token_hex(4)
-    facts = {"epoch": epoch, "running": boot_id, "durability": settings.durability.value, "held": f"{last} {held}"}
-    facts["newest_ns"] = str(known_ns)
-    facts["skipped"] = encode_ranges(skipped)  # positions that no reading has, for whoever looks for gaps
+    newest_ns = facts.newest_known_ns
+    if facts.newest is not None and facts.newest_ns is not None and eras.at(facts.newest).correction_ns == 0:
+        newest_ns = max(newest_ns, facts.newest_ns)
+    state = {
+        "epoch": mark.epoch,
+        "running": mark.boot,
+        "durability": settings.durability.value,
+        "held": f"{last} {held}",
+    }
+    state["newest_ns"] = str(newest_ns)
+    state["skipped"] = encode_ranges(facts.skipped)  # positions that no reading has, for whoever looks for gaps
     database.execute("BEGIN IMMEDIATE")
-    database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
+    database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
     database.execute("DELETE FROM destination")
     rows = [(name, last, encode_ranges(one.pending), one.waiting) for name, one in backlogs.items()]
     rows += [(ORPHANED, last, encode_ranges(orphaned), 0)] if orphaned else []
     database.executemany("INSERT INTO destination VALUES (?, ?, ?, ?)", rows)
     database.execute("COMMIT")
-    (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
-    groups = Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group"))
+    first = min((one.pending.first for one in backlogs.values() if one.pending.first is not None), default=last + 1)
     return Opened(
-        epoch=epoch,
-        last_position=last,
+        mark=replace(mark, first=orphaned.first or first),
         backlogs=Backlogs(backlogs, held=held, done=done, orphaned=orphaned),
-        groups=groups,
-        oldest_ns=oldest_ns if held else None,
-        next_drop=(drops or 0) + 1,
+        groups=facts.groups,
+        oldest_ns=facts.oldest_ns if held else None,
+        next_drop=facts.next_drop,
         eras=eras,
-        newest_ns=known_ns,
-        damaged=damaged,
+        newest_ns=newest_ns,
+        losses=losses,
     )
 
 
-def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[None, None]:
-    """Position and time of the reading at one end of the table. (`min` and `max` in one query would read all of it.)"""
-    found: tuple[int, int] | None = database.execute(query).fetchone()
-    return found or (None, None)
+def _backlog(place: Place, *, through: int) -> Backlog:
+    """Every destination waits for what was committed after it was written down."""
+    pending = place.pending.copy()
+    pending.add(place.through + 1, through)
+    return Backlog(pending, place.waiting + through - place.through)
 
 
 def _held(database: sqlite3.Connection, backlogs: dict[str, Backlog], wanted: Ranges) -> int:
@@ -215,9 +267,9 @@ def _count(database: sqlite3.Connection, first: int, last: int) -> int:
     return int(rows)
 
 
-def _power_was_cut(state: dict[str, str], boot_id: str) -> bool:
-    running = state.get("running", "")
-    return running not in ("", boot_id) and state.get("durability") == Durability.PROCESS_CRASH.value
+def _power_was_cut(facts: Facts, boot_id: str) -> bool:
+    running = facts.state.get("running", "")
+    return running not in ("", boot_id) and facts.state.get("durability") == Durability.PROCESS_CRASH.value
 
 
 def _hint(path: Path, error: sqlite3.Error) -> str:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from drivers.model import PointGroup
+from gateway.buffer.drops import Loss
 from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading, encode_ranges
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.schema import connection, migrate, primary_code, versions
+from gateway.buffer.schema import connection, migrate, new_epoch, primary_code, versions
 
 _CHUNK = 500
 _FARTHEST = 2**40
@@ -51,18 +52,26 @@ class Salvaged:
     first_lost: int
     last_lost: int
     """The positions between which those are; 0 when there are none."""
+    first_lost_ns: int | None
+    last_lost_ns: int | None
+    """When their neighbours were taken, if they have any."""
+    keeps_epoch: bool
+
+    def loss(self, now_ns: int) -> Loss:
+        """What was lost, with the time of its neighbours, or now."""
+        return Loss(self.lost, self.first_lost_ns or self.last_lost_ns or now_ns, self.last_lost_ns or now_ns)
 
     def __str__(self) -> str:
         lost = f"up to {self.lost} lost between {self.first_lost} and {self.last_lost}" if self.lost else "none lost"
-        return (
-            f"{self.readings} readings and {self.set_aside} that were set aside salvaged, {lost}; "
-            "readings get a new epoch"
-        )
+        epoch = "positions go on" if self.keeps_epoch else "readings get a new epoch"
+        return f"{self.readings} readings and {self.set_aside} that were set aside salvaged, {lost}; {epoch}"
 
 
-def salvage(damaged: Path, fresh: Path) -> Salvaged:
+def salvage(damaged: Path, fresh: Path, *, epoch: str | None) -> Salvaged:
     """Make the database `fresh` from all that can be read of `damaged`, which is not changed. Durable on return.
 
+    `epoch` is the one whose last position is known. It goes on, unless `damaged` says that it is of another; without
+    it, nobody knows which positions have been used, and `fresh` gets a new one.
     `fresh` gets the version of `damaged`, if that can be told and is known. Raises `sqlite3.Error` when `fresh` cannot
     be written, or `damaged` not be opened.
     """
@@ -71,7 +80,7 @@ def salvage(damaged: Path, fresh: Path) -> Salvaged:
         with connection(fresh) as target:
             target.execute("PRAGMA synchronous = OFF")  # a crash before the end begins again
             _copy(source, target)
-            salvaged = _reckon(target)
+            salvaged = _reckon(target, epoch)
             target.execute("PRAGMA synchronous = FULL")
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return salvaged
@@ -158,7 +167,7 @@ def _is_sound(columns: Sequence[_Column], check: Check, row: Row) -> bool:
     return True
 
 
-def _reckon(target: sqlite3.Connection) -> Salvaged:
+def _reckon(target: sqlite3.Connection, epoch: str | None) -> Salvaged:
     """Bring what each destination waits for into line with what is there, and tell what is not.
 
     Without its row a destination gets everything.
@@ -184,10 +193,34 @@ def _reckon(target: sqlite3.Connection) -> Salvaged:
     missing.subtract(found)
     lost = min(missing.count, _held(target, last, otherwise=wanted.count) - held)
     target.execute("INSERT OR REPLACE INTO state VALUES ('held', ?)", (f"{last} {held}",))
-    target.execute("DELETE FROM state WHERE key IN ('epoch', 'skipped')")
     spans = list(missing) if lost > 0 else [(0, 0)]
+    first_lost, last_lost = spans[0][0], spans[-1][1]
     (set_aside,) = target.execute("SELECT count(*) FROM set_aside").fetchone()
-    return Salvaged(found.count, set_aside, max(lost, 0), spans[0][0], spans[-1][1])
+    return Salvaged(
+        readings=found.count,
+        set_aside=set_aside,
+        lost=max(lost, 0),
+        first_lost=first_lost,
+        last_lost=last_lost,
+        first_lost_ns=_time(target, "id < ? ORDER BY id DESC", first_lost),
+        last_lost_ns=_time(target, "id > ? ORDER BY id", last_lost),
+        keeps_epoch=_settle_epoch(target, epoch),
+    )
+
+
+def _time(target: sqlite3.Connection, which: str, position: int) -> int | None:
+    row = target.execute(f"SELECT observed_at_ns FROM reading WHERE {which} LIMIT 1", (position,)).fetchone()  # noqa: S608
+    return row and int(row[0])
+
+
+def _settle_epoch(target: sqlite3.Connection, epoch: str | None) -> bool:
+    row = target.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
+    if epoch is not None and (row is None or row[0] == epoch):
+        target.execute("INSERT OR REPLACE INTO state VALUES ('epoch', ?)", (epoch,))
+        return True
+    target.execute("DELETE FROM state WHERE key = 'skipped'")
+    target.execute("INSERT OR REPLACE INTO state VALUES ('epoch', ?)", (new_epoch(),))
+    return False
 
 
 def _held(target: sqlite3.Connection, last: int, *, otherwise: int) -> int:

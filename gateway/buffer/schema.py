@@ -7,6 +7,7 @@ number are committed together.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,16 @@ ORPHANED = ""
 being counted and deleted."""
 
 BUSY_TIMEOUT_S = 1.0
+
+_DAMAGE = (
+    0,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+)
+_OUR_TABLES = {"state", "point_group", "reading", "destination"}
 
 
 def versions() -> dict[int, str]:
@@ -56,9 +67,20 @@ def read_write_uri(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=rw"
 
 
+def new_epoch() -> str:
+    """Names a database for ever."""
+    return secrets.token_hex(4)
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """`SQLITE_BUSY` and so on, without the extended part; 0 when the error did not come from SQLite itself."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error says that the file does not hold what was written to it. (Text that is not UTF-8 has no code;
+    `SQLITE_ERROR` is a missing table or column.)"""
+    return primary_code(error) in _DAMAGE
 
 
 def migrate(path: Path, *, to: int | None = None) -> None:
@@ -84,6 +106,11 @@ def migrate(path: Path, *, to: int | None = None) -> None:
                 database.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {step};\nCOMMIT;")
     if is_new:
         sync_directory(path.parent)
+
+
+def is_ours_by_its_tables(database: sqlite3.Connection) -> bool:
+    """Whether it is a buffer, whatever its application id says."""
+    return {name for (name,) in database.execute("SELECT name FROM sqlite_schema")} >= _OUR_TABLES
 
 
 def newer_version(path: Path) -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from drivers.model import Reading
 from drivers.settings import Priority
@@ -21,6 +22,7 @@ from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
+from gateway.buffer.mark import Mark, MarkFile
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
@@ -48,7 +50,8 @@ class Writer:
         settings: BufferSettings,
         *,
         store: Store,
-        last_position: int,
+        mark: Mark,
+        marks: MarkFile,
         backlogs: Backlogs,
         groups: Groups,
         drops: Drops,
@@ -56,8 +59,10 @@ class Writer:
         timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
-        self.last_committed = last_position
-        self.tail = Tail(last_position)
+        self.mark = mark
+        """What was committed, as it stands beside the database."""
+        self.tail = Tail(mark.last)
+        self._marks = marks
         self._store = store
         self._backlogs = backlogs
         self._groups = groups
@@ -93,6 +98,10 @@ class Writer:
         self._commit_at_s = 0.0
         self._uninspected_bytes = 0
         self._trouble = Trouble(settings.path, health)
+
+    @property
+    def last_committed(self) -> int:
+        return self.mark.last
 
     def append(self, reading: Reading, priority: Priority) -> None:
         if self._retention.refuse(reading.observed_at_ns):
@@ -248,8 +257,9 @@ class Writer:
             self._drops.count(DropReason.MAX_BYTES, Loss.of([one.observed_at_ns for one in batch.too_large]))
         if batch.readings:
             first = self.last_committed + 1
-            self.last_committed += len(batch.readings)
-            self._backlogs.committed(first, self.last_committed)
+            last = self.last_committed + len(batch.readings)
+            self._backlogs.committed(first, last)
+            await self._marks.write(self._mark_at(last))
             self.tail.extend(batch.readings)
             self._uninspected_bytes += batch.size_bytes
         if not self._intake:
@@ -289,7 +299,14 @@ class Writer:
             self._settle_at_s = now_s + _SETTLE_WITHIN_S if not self._settler.finished else float("inf")
         first_pending = backlogs.first_pending
         self.tail.forget_before(self.tail.end if first_pending is None else first_pending)
+        await self._marks.write(self._mark_at(self.last_committed))
         self._announce()
+
+    def _mark_at(self, last: int) -> Mark:
+        firsts = (self._backlogs.first_pending, self._backlogs.orphaned.first)
+        first = min((first for first in firsts if first is not None), default=last + 1)
+        self.mark = replace(self.mark, first=first, last=last)
+        return self.mark
 
     def _announce(self) -> None:
         self._count_held()

@@ -1,0 +1,83 @@
+"""What a database says before the gateway changes anything in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from gateway.buffer.encoding import decode_ranges
+from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.ranges import Ranges
+
+
+class Unsound(Exception):
+    """The database can be read, and says what was never written like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row of `destination`."""
+
+    through: int
+    pending: Ranges
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Positions and times of the first and last row; None without rows."""
+
+    state: dict[str, str]
+    places: dict[str, Place]
+    skipped: Ranges
+    groups: Groups
+    oldest: int | None
+    oldest_ns: int | None
+    newest: int | None
+    newest_ns: int | None
+    newest_known_ns: int
+    """The newest wall time that is written down; 0 when none is."""
+    next_drop: int
+    """The first free id of the table `dropped`."""
+
+    @property
+    def epoch(self) -> str | None:
+        """None in a new database."""
+        return self.state.get("epoch")
+
+    @property
+    def last(self) -> int:
+        """The highest position that it knows of; 0 when there is none."""
+        return max(self.newest or 0, max((place.through for place in self.places.values()), default=0))
+
+
+def read_facts(database: sqlite3.Connection) -> Facts:
+    """Raises `Unsound` or `sqlite3.Error`."""
+    oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
+    newest, newest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
+    (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
+    try:
+        state: dict[str, str] = dict(database.execute("SELECT key, value FROM state").fetchall())
+        return Facts(
+            state=state,
+            places={
+                name: Place(int(through), decode_ranges(pending), int(waiting))
+                for name, through, pending, waiting in database.execute("SELECT * FROM destination")
+            },
+            skipped=decode_ranges(state.get("skipped", "[]")),
+            groups=Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group")),
+            oldest=oldest,
+            oldest_ns=oldest_ns,
+            newest=newest,
+            newest_ns=newest_ns,
+            newest_known_ns=int(state.get("newest_ns", 0)),
+            next_drop=(drops or 0) + 1,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unsound(f"a row says what was never written: {error}") from error
+
+
+def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[None, None]:
+    """Position and time of the reading at one end of the table. (`min` and `max` in one query would read all of it.)"""
+    found: tuple[int, int] | None = database.execute(query).fetchone()
+    return found or (None, None)
