@@ -25,7 +25,8 @@ class Arrival:
     digest: int
     """Of device and values."""
     digest_of_time: int | None
-    """Of time and quality; None while the clock was not set, for the time is corrected later."""
+    """Of time and quality; None while the clock was not set, for the time is corrected later, and without a value,
+    for then nothing says whether it was set."""
 
 
 def arrival(item: Any) -> Arrival | None:
@@ -51,7 +52,7 @@ def arrival(item: Any) -> Arrival | None:
         quality = orjson.dumps(item.get("quality"), option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than it writes
         return None
-    time = None if _CLOCK_UNSET in quality else hash((ts_ms, quality))
+    time = None if _CLOCK_UNSET in quality or not values else hash((ts_ms, quality))
     return Arrival(gateway, epoch, int(digits), device, ts_ms, historical, hash((device, said)), time)
 
 

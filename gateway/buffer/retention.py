@@ -139,7 +139,8 @@ class Retention:
         lost = self._backlogs.drop(position for position, _ in victims)
         self._tail.forget(position for position, _ in victims)
         if lost:
-            times = [observed_at_ns for position, observed_at_ns in victims if position in lost]
+            eras = self._timekeeper.eras
+            times = [eras.at(position).dated_ns(taken_ns) for position, taken_ns in victims if position in lost]
             self._drops.count(reason, Loss.of(times))
 
     async def _oldest(self, wanted: int) -> list[tuple[int, int]]:

@@ -136,7 +136,8 @@ class Writer:
     def lose_unreadable(self, rows: Sequence[tuple[int, int]]) -> None:
         """These rows (position, observed_at_ns) do not say what was written: bits have changed on the disk."""
         lost = self._backlogs.drop(position for position, _ in rows)
-        times = [observed_at_ns for position, observed_at_ns in rows if position in lost]
+        eras = self._timekeeper.eras
+        times = [eras.at(position).dated_ns(taken_ns) for position, taken_ns in rows if position in lost]
         if times:
             self._drops.count(DropReason.DAMAGED, Loss.of(times))
         self._wake.set()

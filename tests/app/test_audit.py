@@ -146,6 +146,9 @@ def test_a_time_that_is_corrected_once_the_clock_is_set_is_no_contradiction(desk
     assert (desk.epoch().duplicates, desk.epoch().corrected, desk.epoch().contradicting) == (2, 1, 0)
     desk.reading(1, ts_ms=18)
     assert desk.epoch().contradicting == 1
+    desk.reading(2, values={}, quality={"n": "bad:timeout"})
+    desk.reading(2, values={}, quality={"n": "bad:timeout"}, ts_ms=18)
+    assert desk.epoch().contradicting == 1
 
 
 def test_what_came_long_ago_is_no_longer_compared_but_still_a_copy(desk: Desk) -> None:

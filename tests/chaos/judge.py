@@ -27,6 +27,7 @@ import orjson
 from tests.chaos.witness import Content, content
 
 CLOCK_UNSET = b"clock-unset"
+NO_VALUES = b"{}"
 
 
 @dataclass(slots=True)
@@ -99,8 +100,12 @@ def arrivals(lines: Iterable[bytes], *, refused: Iterable[str] = ()) -> Arrivals
 
 
 def same_but_for_the_clock(before: Content, after: Content) -> bool:
-    """Whether `after` is the reading `before`, whose time was not known yet."""
-    return before[0] == after[0] and before[2] == after[2] and CLOCK_UNSET in before[3] and CLOCK_UNSET not in after[3]
+    """Whether `after` is the reading `before`, whose time was not known yet. Without a value nothing is marked."""
+    if before[0] != after[0] or before[2] != after[2]:
+        return False
+    if before[2] == NO_VALUES:
+        return before[3] == after[3]
+    return CLOCK_UNSET in before[3] and CLOCK_UNSET not in after[3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,12 +114,14 @@ def _of_the_buffer(found: Result) -> Iterator[str]:
     if len(lost) > found.dropped_with_position:
         some = {name: sorted(ids)[:_SHOWN] for name, ids in found.lost.items()}
         yield f"{len(lost)} readings are missing and {found.dropped_with_position} were dropped, such as {some}"
-    strangers = [one for one in lost if one in witness.rows and not _in_an_episode(found, witness.rows[one][1])]
+    strangers = [one for one in lost if one in witness.rows and not _in_an_episode(found, witness.times_ms(one))]
     if strangers:
         yield f"no drop covers the time of {len(strangers)} missing readings, such as {sorted(strangers)[:_SHOWN]}"
     for reason in found.dropped:
         if not found.stage.gateway.said(f"dropping readings from the buffer ({reason})"):
             yield f"readings were dropped for {reason}, and the log says nothing"
+    if found.dropped["max-age"]:
+        yield f"{found.dropped['max-age']} readings were too old, in a run of minutes"
     if found.left:
         yield f"{found.left} readings were left in the buffer"
     if found.committed < witness.highest:
@@ -177,8 +179,8 @@ def table(found: Result) -> str:
     return "\n".join(f"{what:<36} {figure}" for what, figure in rows)
 
 
-def _in_an_episode(found: Result, ts_ms: int) -> bool:
-    return any(first <= ts_ms <= last for _, first, last in found.episodes)
+def _in_an_episode(found: Result, times_ms: set[int]) -> bool:
+    return any(first <= one <= last for _, first, last in found.episodes for one in times_ms)
 
 
 def _second_opinion(received: Path, arrived: Arrivals, everything: set[int]) -> list[str]:

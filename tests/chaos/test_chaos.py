@@ -16,6 +16,7 @@ import contextlib
 import os
 import random
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -121,6 +122,9 @@ async def _stage(
         config.write()
         diary.note(f"buffer: {config.buffer}")
         clock = Clock(folder)
+        if draw.random() < 0.5:
+            clock.jump(-int(time.time()))
+            diary.note("the clock has not been set yet")
         witness = Witness(disk.folder / "buffer.db")
         gateway = Gateway(config.path, clock=clock, disk=disk, diary=diary)
         async with brokers(*served), asyncio.TaskGroup() as group:

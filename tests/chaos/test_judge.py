@@ -69,12 +69,13 @@ def test_a_copy_that_says_something_else_is_a_fault():
 
 def test_a_copy_at_another_time_is_a_fault_unless_the_clock_was_not_set():
     arrivals = connected()
-    take(arrivals, reading(1), reading(2, quality={"speed": "uncertain:clock-unset"}))
+    nothing = {"values": {}, "quality": {"speed": "bad:timeout"}}
+    take(arrivals, reading(1), reading(2, quality={"speed": "uncertain:clock-unset"}), reading(3, **nothing))
     online(arrivals)
-    take(arrivals, reading(1, ts_ms=7), reading(2, ts_ms=7))
+    take(arrivals, *(reading(one, ts_ms=7, **more) for one, more in ((1, {}), (2, {}), (3, nothing))))
     assert len(arrivals.faults) == 1
     assert arrivals.faults[0].startswith("1 came again as another")
-    assert arrivals.corrected == 1
+    assert arrivals.corrected == 2
 
 
 def test_a_copy_in_the_same_connection_is_a_fault():

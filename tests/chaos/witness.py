@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from bisect import bisect_right
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ SELECT reading.id, point_group.device, reading.observed_at_ns, point_group.point
 FROM reading JOIN point_group ON point_group.id = reading.group_id WHERE reading.id > ? ORDER BY reading.id
 """
 
+_CLOCKS = "SELECT first_position, offset_ns, correction_ns, ended_boot_ns FROM clock_era"
+
 Content = tuple[str, int, bytes, bytes]
 """Of a reading: device, ts_ms, values and quality as JSON objects with sorted keys."""
 
@@ -32,6 +35,29 @@ def content(device: str, ts_ms: int, values: dict[str, Any], quality: dict[str, 
         orjson.dumps(values, option=orjson.OPT_SORT_KEYS),
         orjson.dumps(quality, option=orjson.OPT_SORT_KEYS),
     )
+
+
+_YEAR_NS = 365 * 86_400_000_000_000
+_UNSET = "uncertain:clock-unset"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the table `clock_era` says of the clock by which a reading was taken: see gateway/buffer/schema."""
+
+    started_ns: int
+    """When the machine started, by that clock."""
+    lacks_ns: int | None
+    ended_ns: int | None
+
+    def told(self, time_ns: int) -> bool:
+        """Whether the time is that of the clock; a device may have one of its own."""
+        longest_ns = _YEAR_NS if self.ended_ns is None else self.ended_ns
+        return 0 <= time_ns - self.started_ns <= longest_ns
+
+    def true_ns(self, time_ns: int) -> int:
+        """The time that it would have been by a clock that is set, as far as that is known."""
+        return time_ns + (self.lacks_ns or 0) if self.told(time_ns) else time_ns
 
 
 @dataclass(slots=True)
@@ -74,12 +100,16 @@ class Witness:
     stays: dict[str, list[Stay]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     epochs: set[str] = field(default_factory=set)
+    clocks: dict[int, Clock] = field(default_factory=dict)
+    """By the first position, as they were seen last."""
     highest: int = 0
     looks: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """Looks that failed, by SQLite's words."""
     largest_bytes: int = 0
     _present: set[str] = field(default_factory=set)
+    _taken_ns: dict[int, int] = field(default_factory=dict)
+    """What the clock said."""
 
     async def watch(self) -> None:
         """Look every now and then, until cancelled."""
@@ -96,6 +126,11 @@ class Witness:
             self.refused[str(error)] += 1
         self.largest_bytes = max(self.largest_bytes, _bytes_on_disk(self.path))
 
+    def times_ms(self, position: int) -> set[int]:
+        """When the reading was taken: by the clock, as it was known when it was seen, as it is known now."""
+        taken_ns = self._taken_ns[position]
+        return {self.rows[position][1], taken_ns // 1_000_000, self._clock(position).true_ns(taken_ns) // 1_000_000}
+
     def has_everything(self, destination: str, *, until: int) -> bool:
         """Whether a destination waits for nothing up to a position that has been committed."""
         last = self.stays[destination][-1].last
@@ -103,8 +138,11 @@ class Witness:
 
     def _look(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN")  # one state of things for all that follows
+        self.clocks |= {first: Clock(*found) for first, *found in database.execute(_CLOCKS)}
         for position, device, observed_at_ns, points, body, quality in database.execute(_NEW_ROWS, (self.highest,)):
-            self.rows[position] = _content(device, observed_at_ns, points, body, quality)
+            self._taken_ns[position] = observed_at_ns
+            clock = self._clock(position)
+            self.rows[position] = _content(device, observed_at_ns, points, body, quality, clock=clock)
             self.highest = position
         stands = {
             name: Stand(through, [(low, high) for low, high in json.loads(pending)])
@@ -121,13 +159,17 @@ class Witness:
         self.epochs |= {value for (value,) in database.execute("SELECT value FROM state WHERE key = 'epoch'")}
         self.looks += 1
 
+    def _clock(self, position: int) -> Clock:
+        firsts = sorted(self.clocks)
+        return self.clocks[firsts[bisect_right(firsts, position) - 1]]
+
 
 def read_only(path: Path) -> sqlite3.Connection:
     """The database of a gateway that may be running."""
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10, isolation_level=None)
 
 
-def _content(device: str, observed_at_ns: int, points: str, body: str, quality: str | None) -> Content:
+def _content(device: str, observed_at_ns: int, points: str, body: str, quality: str | None, *, clock: Clock) -> Content:
     names = [point["name"] for point in orjson.loads(points)]
     found = orjson.loads(body)
     if isinstance(found, list):
@@ -138,7 +180,9 @@ def _content(device: str, observed_at_ns: int, points: str, body: str, quality: 
     qualities = (
         dict.fromkeys(names, said) if isinstance(said, str) else {names[int(index)]: one for index, one in said.items()}
     )
-    return content(device, observed_at_ns // 1_000_000, values, qualities)
+    if clock.lacks_ns is None and clock.told(observed_at_ns):
+        qualities |= dict.fromkeys(values, _UNSET)
+    return content(device, clock.true_ns(observed_at_ns) // 1_000_000, values, qualities)
 
 
 def _bytes_on_disk(path: Path) -> int:
