@@ -14,11 +14,12 @@ from typing import Any
 from tests.chaos.brokers import Broker
 from tests.chaos.config import Config
 from tests.chaos.gateway import Gateway
-from tests.chaos.machine import Clock, Disk, Simulators
+from tests.chaos.machine import Disk, Simulators
 from tests.chaos.plan import Fault, Kind
 from tests.chaos.waiting import Diary, until
 from tests.chaos.wire import Slow, Wire
 from tests.chaos.witness import Witness
+from tests.plugins.wall_clock import WallClock
 
 _DAY_S = 86400
 _RELOADED = "config reloaded; destinations"
@@ -35,7 +36,7 @@ class Stage:
     devices: Sequence[Wire]
     simulators: Simulators
     disk: Disk
-    clock: Clock
+    clock: WallClock
     config: Config
     witness: Witness
     diary: Diary

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.chaos.machine import Clock, Disk
+from tests.chaos.machine import Disk
 from tests.chaos.waiting import Diary, until
+from tests.plugins.wall_clock import WallClock
 
 FULL = 74
 """The exit code of a gateway that cannot open its buffer, or could not commit its last readings."""
@@ -25,7 +26,7 @@ _STOP_S = 60.0
 class Gateway:
     """The gateway's process, started again whenever it ends, as systemd does."""
 
-    def __init__(self, config: Path, *, clock: Clock, disk: Disk, diary: Diary) -> None:
+    def __init__(self, config: Path, *, clock: WallClock, disk: Disk, diary: Diary) -> None:
         self.lock = asyncio.Lock()
         self.log = config.with_name("gateway.log")
         self.starts = 0

@@ -27,12 +27,13 @@ from tests.chaos.brokers import Broker, brokers, free_port
 from tests.chaos.config import GATEWAY, GUEST, PERIOD_S, REFUSED, REGISTERS, SITE, Config, libmodbus_device, machines
 from tests.chaos.faults import Stage
 from tests.chaos.gateway import Gateway
-from tests.chaos.machine import Clock, Disk, Simulators, libmodbus_fleet, simulators, small_disk
+from tests.chaos.machine import Disk, Simulators, libmodbus_fleet, simulators, small_disk
 from tests.chaos.plan import plan
 from tests.chaos.report import Result, failures, result, table
 from tests.chaos.waiting import Diary, until
 from tests.chaos.wire import wires
 from tests.chaos.witness import Witness
+from tests.plugins.wall_clock import WallClock
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "600"))
 SEED = int(os.environ.get("CHAOS_SEED", str(random.randrange(10**6))))
@@ -121,7 +122,7 @@ async def _stage(
         )
         config.write()
         diary.note(f"buffer: {config.buffer}")
-        clock = Clock(folder)
+        clock = WallClock(folder)
         if draw.random() < 0.5:
             clock.jump(-int(time.time()))
             diary.note("the clock has not been set yet")
