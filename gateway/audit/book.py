@@ -55,7 +55,7 @@ def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
     """Ask the buffer about positions of its epoch. Raises `BufferUnavailable`.
 
     The table `dropped` says how many were lost in an episode and between which positions, not which: so many of them
-    are taken as accounted for.
+    are taken as accounted for. What was lost before it had a position left no gap.
     """
     left = Ranges(spans)
     with reading_buffer(path) as database:
@@ -90,7 +90,7 @@ def _episodes(database: sqlite3.Connection) -> list[tuple[int, int, int]]:
     if not {"first_position", "last_position"} <= columns:
         return [(readings, 1, 2**62) for (readings,) in database.execute("SELECT readings FROM dropped")]
     return database.execute(
-        "SELECT readings, coalesce(first_position, 1), coalesce(last_position, 1 << 62) FROM dropped "
+        "SELECT readings, first_position, last_position FROM dropped WHERE first_position IS NOT NULL "
         "ORDER BY last_position - first_position"
     ).fetchall()
 

@@ -250,6 +250,7 @@ async def _opened(
                     groups=opened.groups,
                     drops=drops,
                     health=health,
+                    sweeps=opened.sweeps,
                     timekeeper=timekeeper,
                     clock_ns=clock.wall_ns,
                 )

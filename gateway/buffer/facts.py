@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from drivers.settings import Priority
 from gateway.buffer.encoding import decode_ranges
 from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.ranges import Ranges
+from gateway.buffer.thinning import Sweep, decode_sweeps
 
 
 class Unsound(Exception):
@@ -37,6 +39,8 @@ class Facts:
     newest_ns: int | None
     newest_known_ns: int
     """The newest wall time that is written down; 0 when none is."""
+    sweeps: dict[Priority, Sweep]
+    """How far readings have been thinned."""
     next_drop: int
     """The first free id of the table `dropped`."""
 
@@ -71,6 +75,7 @@ def read_facts(database: sqlite3.Connection) -> Facts:
             newest=newest,
             newest_ns=newest_ns,
             newest_known_ns=int(state.get("newest_ns", 0)),
+            sweeps=decode_sweeps(state.get("sweeps", "{}")),
             next_drop=(drops or 0) + 1,
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -56,6 +56,10 @@ class Groups:
         """The rows whose readings have this priority."""
         return [row_id for row_id, theirs in self._priorities.items() if theirs == priority]
 
+    def polled(self, priority: Priority) -> set[int]:
+        """Those among them whose devices are asked. What the others send comes when something happens."""
+        return {row_id for row_id in self.with_priority(priority) if self._groups[row_id].period_s > 0}
+
     def _add(self, group: PointGroup, priority: Priority) -> int:
         points = encode_points(group)
         row_id = self._rows.get((group.device, group.period_s, priority.value, points))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.damage import suspicion
-from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.drops import DropReason, Drops
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.store import Store
 
@@ -55,12 +55,12 @@ class Leaving:
         backlogs = self._backlogs
         if backlogs.orphaned and not backlogs.dropping:
             spans, generation = backlogs.orphaned.head(_MOST_COUNTED), backlogs.generation
-            readings, first_ns, last_ns = await self._store.extent(spans)
+            loss = await self._store.extent(spans)
             if generation != backlogs.generation:
                 return  # some have been dropped or taken over meanwhile: look again
-            if readings:
-                self._drops.count(DropReason.DESTINATION_REMOVED, Loss(readings, first_ns, last_ns))
-            backlogs.lose_orphans(spans, readings)
+            if loss is not None:
+                self._drops.count(DropReason.DESTINATION_REMOVED, loss)
+            backlogs.lose_orphans(spans, 0 if loss is None else loss.readings)
         if not backlogs.orphaned:
             self._drops.ended(DropReason.DESTINATION_REMOVED)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.damage import damage, suspicion
 from gateway.buffer.drops import Loss
@@ -36,6 +37,7 @@ from gateway.buffer.schema import (
     primary_code,
     versions,
 )
+from gateway.buffer.thinning import Sweep
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability, Start
 
@@ -71,6 +73,8 @@ class Opened:
     """The newest wall time that is known of; 0 when none is."""
     losses: Sequence[Loss]
     """What a damage has cost."""
+    sweeps: dict[Priority, Sweep]
+    """How far readings have been thinned."""
 
 
 def prepare(settings: BufferSettings, *, destinations: Mapping[str, Start], marks: MarkFile, clock: Clock) -> Opened:
@@ -118,7 +122,7 @@ def _prepared(
         losses = [salvaged.loss(now_ns)] if salvaged is not None and salvaged.lost else []
         vanished = _vanished(facts, mark)
         if vanished is not None and vanished.readings:
-            losses.append(Loss(vanished.readings, facts.newest_ns or now_ns, now_ns))
+            losses.append(Loss(vanished.readings, facts.newest_ns or now_ns, now_ns, vanished.first, vanished.last))
         cut = _power_was_cut(facts, clock.boot_id)
         skips = cut or (bool(salvaged or vanished) and mark is not None and mark.is_stale(clock.boot_id))
         last = (vanished.last if vanished else facts.last) + (_LOST_BY_POWER_CUT if skips else 0)
@@ -156,13 +160,15 @@ class _Vanished(NamedTuple):
 
     readings: int
     """At most so many of them were still waited for."""
+    first: int
     last: int
 
 
 def _vanished(facts: Facts, mark: Mark | None) -> _Vanished | None:
     if mark is None or facts.epoch not in (None, mark.epoch) or mark.last <= facts.last:
         return None
-    return _Vanished(max(0, mark.last - max(facts.last, mark.first - 1)), mark.last)
+    before = max(facts.last, mark.first - 1)
+    return _Vanished(max(0, mark.last - before), before + 1, mark.last)
 
 
 def _tell(path: Path, facts: Facts, vanished: _Vanished | None, *, cut: bool, last: int) -> None:
@@ -241,6 +247,7 @@ def _stand(
         eras=eras,
         newest_ns=newest_ns,
         losses=losses,
+        sweeps=facts.sweeps,
     )
 
 

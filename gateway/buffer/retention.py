@@ -16,6 +16,7 @@ from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.groups import Groups
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
+from gateway.buffer.thinning import Sweep, encode_sweeps, new_sweeps
 from gateway.buffer.timekeeping import Timekeeper
 from gateway.config import BufferSettings, WhenFull
 from gateway.health import BufferHealth
@@ -24,7 +25,9 @@ _log = logging.getLogger(__name__)
 
 _MOST_ROWS = 20_000  # in one transaction, so that commits are held up for milliseconds only
 _LOWEST_FIRST = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
-_WAL_ATTEMPTS = 5
+_WAL_ATTEMPTS = 3
+_NEVER_THINNED = 8  # the newest eighth
+_MOST_SCANS = 32  # in one look; when they have found nothing, the oldest go
 
 
 class Retention:
@@ -40,6 +43,7 @@ class Retention:
         tail: Tail,
         drops: Drops,
         health: BufferHealth,
+        sweeps: dict[Priority, Sweep],
         timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
@@ -57,6 +61,7 @@ class Retention:
         self._bounds = Bounds(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
         self._forecast = Forecast(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
         self._searched: dict[Priority, int] = {}
+        self._sweeps = sweeps
         self._wal_attempts = 0
         self.row_bytes = PAGE_BYTES
         """What a row takes of the database, on average."""
@@ -71,6 +76,11 @@ class Retention:
         """How many rows that lie together fit into one transaction."""
         return max(1, min(_MOST_ROWS, self._budget.transaction // self.row_bytes))
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """Rows of `state` that belong to what has been dropped."""
+        return {"sweeps": encode_sweeps(self._sweeps)}
+
     async def look(self, now_s: float) -> bool:
         """Measure, decide, and drop what has to go: it is counted as lost and joins `backlogs.dropping`, which the
         writer deletes. Returns whether there is more to do at once."""
@@ -78,14 +88,20 @@ class Retention:
         verdict = self._bounds.judge(measured)
         self.row_bytes = max(1, measured.used_bytes // max(1, self._backlogs.held + self._backlogs.done.count))
         self._report(measured, verdict, now_s)
+        self._drops.look(now_s)
         victims: list[tuple[int, int]] = []
         reason = verdict.reason
         if self._settings.when_full is WhenFull.DROP_NEWEST:
             self.refusing = reason
         else:
-            if reason is not None:  # what everybody has goes first
-                wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count
-                victims = await self._oldest(min(wanted, self.rows_at_once))
+            wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count  # what everybody has first
+            if reason is not None and wanted > 0:
+                if self._settings.when_full is WhenFull.THIN:
+                    victims = await self._thinned()
+                if victims:
+                    reason = DropReason.THINNED
+                else:
+                    victims = await self._oldest(min(wanted, self.rows_at_once))
             self.refusing = None if victims or self._backlogs.done else reason
         self.urgent = bool(
             verdict.reason and (victims or self._backlogs.done) and measured.used_bytes <= self._budget.file
@@ -140,8 +156,27 @@ class Retention:
         self._tail.forget(position for position, _ in victims)
         if lost:
             eras = self._timekeeper.eras
-            times = [eras.at(position).dated_ns(taken_ns) for position, taken_ns in victims if position in lost]
-            self._drops.count(reason, Loss.of(times))
+            rows = [
+                (position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in victims if position in lost
+            ]
+            self._drops.count(reason, Loss.at(rows))
+
+    async def _thinned(self) -> list[tuple[int, int]]:
+        """Polled readings between others that stay, of the lowest priority that has any. The newest are left alone:
+        destinations that keep up have not got them yet."""
+        last = self._tail.end - 1 - self._backlogs.held // _NEVER_THINNED
+        scans = 0
+        for priority in _LOWEST_FIRST:
+            groups, sweep = self._groups.polled(priority), self._sweeps[priority]
+            while groups and not sweep.is_over(last) and scans < _MOST_SCANS:
+                scans += 1
+                rows = await self._store.scan(sweep.after, last, limit=self.rows_at_once)
+                victims = sweep.thin(rows, groups)
+                if len(rows) < self.rows_at_once:
+                    sweep.end(last)
+                if victims:
+                    return victims
+        return []
 
     async def _oldest(self, wanted: int) -> list[tuple[int, int]]:
         """The oldest rows of the lowest priority that has any. What was searched once is not searched again."""
@@ -199,6 +234,8 @@ class Retention:
         if verdict.relieved:
             self._drops.ended(DropReason.MAX_BYTES)
             self._drops.ended(DropReason.MIN_FREE_DISK)
+            self._drops.ended(DropReason.THINNED)
+            self._sweeps = new_sweeps()
         age_ns = None
         if measured.first_position is not None and measured.first_observed_ns is not None:
             age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)

@@ -59,7 +59,8 @@ class Salvaged:
 
     def loss(self, now_ns: int) -> Loss:
         """What was lost, with the time of its neighbours, or now."""
-        return Loss(self.lost, self.first_lost_ns or self.last_lost_ns or now_ns, self.last_lost_ns or now_ns)
+        first_ns, last_ns = self.first_lost_ns or self.last_lost_ns or now_ns, self.last_lost_ns or now_ns
+        return Loss(self.lost, first_ns, last_ns, self.first_lost, self.last_lost)
 
     def __str__(self) -> str:
         lost = f"up to {self.lost} lost between {self.first_lost} and {self.last_lost}" if self.lost else "none lost"

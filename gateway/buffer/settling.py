@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from gateway.buffer.backlogs import Backlogs
@@ -54,11 +54,11 @@ class Settler:
         """Whether `request` is not durable yet."""
         return request in self._set_aside
 
-    async def settle(self, *, through: int, most_rows: int, row_bytes: int) -> None:
+    async def settle(self, *, through: int, most_rows: int, row_bytes: int, facts: Mapping[str, str]) -> None:
         """Make it all durable in one transaction; `through` is the highest position committed.
 
         Up to `most_rows` rows that everybody has acknowledged are deleted with it: the rest stays in `backlogs.done`.
-        `row_bytes` is about what a row takes.
+        `row_bytes` is about what a row takes; `facts` are rows of `state`.
         """
         await self._dispel_doubt()
         backlogs, changes = self._backlogs, self._backlogs.changes
@@ -76,7 +76,7 @@ class Settler:
                 episodes=episodes,
                 done=done,
                 dropped=sorted(backlogs.dropping),
-                newest_ns=self._timekeeper.newest_ns,
+                facts={**facts, "newest_ns": str(self._timekeeper.newest_ns)},
                 rows_per_page=PAGE_BYTES // row_bytes,
             )
         )
@@ -89,7 +89,7 @@ class Settler:
         for episode in episodes:
             self._drops.unsaved.pop(episode.id, None)
         if crowded_out:
-            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.of(crowded_out))
+            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.at(crowded_out))
         self.settled = changes
 
     async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:
@@ -111,7 +111,7 @@ class Settler:
                 set_aside=(),
                 episodes=(),
                 done=(),
-                newest_ns=self._timekeeper.newest_ns,
+                facts={"newest_ns": str(self._timekeeper.newest_ns)},
                 taken_back=[one.id for one in returning],
             )
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from typing import Any
 import aiosqlite
 
 from gateway.buffer.bounds import PAGE_BYTES, Budget, Measured
-from gateway.buffer.drops import Episode
+from gateway.buffer.drops import Episode, Loss
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.model import StoreFailed
@@ -67,8 +67,8 @@ class Settlement:
     episodes: Sequence[Episode]
     done: Sequence[tuple[int, int]]
     """Ranges of rows to delete."""
-    newest_ns: int
-    """The newest wall time of a clock that was set."""
+    facts: Mapping[str, str]
+    """Rows of `state`."""
     dropped: Sequence[int] = ()
     """Single rows to delete, ascending."""
     rows_per_page: int = 1
@@ -146,10 +146,10 @@ class Store:
             ((newest,),) = await self._writer.execute_fetchall("SELECT coalesce(max(id), 0) FROM reading")
         return int(newest)
 
-    async def settle(self, settlement: Settlement) -> list[int]:
+    async def settle(self, settlement: Settlement) -> list[tuple[int, int]]:
         """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction.
 
-        Returns when the readings were taken that had to leave the set-aside table because it is full.
+        Returns position and time of the readings that had to leave the set-aside table because it is full.
         """
         async with self._transaction("commit acknowledgements to"):
             return await self._settle(settlement)
@@ -197,16 +197,16 @@ class Store:
         found: list[Row] = rows
         return found
 
-    async def extent(self, spans: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
-        """`(rows, first_observed_ns, last_observed_ns)` of these ranges of positions; all 0 without rows."""
+    async def extent(self, spans: Sequence[tuple[int, int]]) -> Loss | None:
+        """What would be lost with these ranges of positions; None without rows."""
         with _explained(self._path, "read"):
-            ((rows, first_ns, last_ns),) = await self._reader.execute_fetchall(
-                "SELECT count(*), coalesce(min(observed_at_ns), 0), coalesce(max(observed_at_ns), 0) "
+            ((rows, *extremes),) = await self._reader.execute_fetchall(
+                "SELECT count(*), min(observed_at_ns), max(observed_at_ns), min(reading.id), max(reading.id) "
                 "FROM json_each(?) AS span CROSS JOIN reading "
                 "ON reading.id BETWEEN span.value ->> 0 AND span.value ->> 1",
                 (json.dumps(spans),),
             )
-        return rows, first_ns, last_ns
+        return Loss(rows, *extremes) if rows else None
 
     async def oldest(self, group_ids: Sequence[int], *, after: int, limit: int) -> list[tuple[int, int]]:
         """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""
@@ -282,8 +282,8 @@ class Store:
                     await self._writer.execute_fetchall("ROLLBACK")
                 raise
 
-    async def _settle(self, settlement: Settlement) -> list[int]:
-        crowded_out: list[int] = []
+    async def _settle(self, settlement: Settlement) -> list[tuple[int, int]]:
+        crowded_out: list[tuple[int, int]] = []
         if settlement.taken_back:
             ids = json.dumps(settlement.taken_back)
             await self._writer.execute_fetchall(
@@ -305,13 +305,13 @@ class Store:
         if settlement.set_aside:
             rows = await self._writer.execute_fetchall(
                 "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "
-                "LIMIT max(0, (SELECT count(*) FROM set_aside) - ?)) RETURNING observed_at_ns",
+                "LIMIT max(0, (SELECT count(*) FROM set_aside) - ?)) RETURNING position, observed_at_ns",
                 (SET_ASIDE_KEPT,),
             )
-            crowded_out = [row[0] for row in rows]
+            crowded_out = [(position, observed_at_ns) for position, observed_at_ns in rows]
         if settlement.episodes:
             await self._writer.executemany(
-                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [astuple(episode) for episode in settlement.episodes],
             )
             await self._writer.execute_fetchall(
@@ -322,10 +322,8 @@ class Store:
                 "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
             )
         await self._writer.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
-        await self._writer.execute_fetchall(
-            "UPDATE state SET value = iif(key = 'held', ?, ?) WHERE key IN ('held', 'newest_ns')",
-            (f"{settlement.through} {settlement.held}", str(settlement.newest_ns)),
-        )
+        facts = {**settlement.facts, "held": f"{settlement.through} {settlement.held}"}
+        await self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
         if settlement.done:
             await self._writer.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)
         for start in range(0, len(settlement.dropped), _PIECE):

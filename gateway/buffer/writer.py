@@ -29,6 +29,7 @@ from gateway.buffer.retries import Retries
 from gateway.buffer.settling import Settler
 from gateway.buffer.store import MOST_ROWS, SetAside, Store
 from gateway.buffer.tail import Tail
+from gateway.buffer.thinning import Sweep
 from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.trouble import Trouble
 from gateway.config import BufferSettings
@@ -56,6 +57,7 @@ class Writer:
         groups: Groups,
         drops: Drops,
         health: BufferHealth,
+        sweeps: dict[Priority, Sweep],
         timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
@@ -77,6 +79,7 @@ class Writer:
             tail=self.tail,
             drops=drops,
             health=health,
+            sweeps=sweeps,
             timekeeper=timekeeper,
             clock_ns=clock_ns,
         )
@@ -136,10 +139,12 @@ class Writer:
     def lose_unreadable(self, rows: Sequence[tuple[int, int]]) -> None:
         """These rows (position, observed_at_ns) do not say what was written: bits have changed on the disk."""
         lost = self._backlogs.drop(position for position, _ in rows)
-        eras = self._timekeeper.eras
-        times = [eras.at(position).dated_ns(taken_ns) for position, taken_ns in rows if position in lost]
-        if times:
-            self._drops.count(DropReason.DAMAGED, Loss.of(times))
+        if lost:
+            eras = self._timekeeper.eras
+            dated = [
+                (position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in rows if position in lost
+            ]
+            self._drops.count(DropReason.DAMAGED, Loss.at(dated))
         self._wake.set()
 
     async def set_aside(self, request: SetAside) -> None:
@@ -291,6 +296,7 @@ class Writer:
             through=self.last_committed,
             most_rows=self._retention.rows_at_once,
             row_bytes=self._retention.row_bytes,
+            facts=self._retention.facts,
         )
         await self._retention.keep_wal_short()
         now_s = asyncio.get_running_loop().time()

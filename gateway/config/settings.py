@@ -33,6 +33,7 @@ class WhenFull(StrEnum):
 
     DROP_OLDEST = "drop-oldest"
     DROP_NEWEST = "drop-newest"
+    THIN = "thin"
 
 
 class Durability(StrEnum):
@@ -54,7 +55,8 @@ class BufferSettings(DocumentedModel):
     min_free_disk: SizeOrZero = 256 * 2**20
     """How much of the disk the buffer leaves free; 0 to take it all."""
     when_full: WhenFull = WhenFull.DROP_OLDEST
-    """`drop-oldest` makes room for new readings, `drop-newest` keeps the old ones."""
+    """`drop-oldest` makes room for new readings, `drop-newest` keeps the old ones, `thin` keeps every n-th of what was
+    polled."""
     durability: Durability = Durability.POWER_LOSS
     """`power-loss` waits for the disk at each commit; `process-crash` does not, and a power cut takes the last few."""
 

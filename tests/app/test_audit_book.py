@@ -45,8 +45,9 @@ async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounte
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE state SET value = 'another boot' WHERE key = 'running'")
         database.execute(
-            "INSERT INTO dropped (reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns) "
-            "VALUES ('max-bytes', 2, 0, 0, 0, 0)"
+            "INSERT INTO dropped (reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns, "
+            "first_position, last_position) "
+            "VALUES ('max-bytes', 2, 0, 0, 0, 0, 1, 6), ('memory', 9, 0, 0, 0, 0, NULL, NULL)"
         )
         database.commit()
     async with opened() as buffer:
