@@ -108,6 +108,13 @@ class Gateway:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def gateways_core_s() -> float:
+    """How long the gateway's core has worked so far, whoever it was for."""
+    fields = Path("/proc/stat").read_text().partition(f"cpu{GATEWAY_CORE} ")[2].partition("\n")[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_S
+
+
 def modbus_devices(folder: Path, urls: list[str], *, points: int) -> str:
     """The `devices:` of a config: one for each URL, with as many registers."""
     columns = ["name,address,type", *(f"p{n},holding:{n},uint16" for n in range(points))]
