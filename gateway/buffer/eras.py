@@ -40,7 +40,7 @@ class Era:
     correction_ns: int | None
     """What has to be added to its times; 0: it was set; None: it was not, and what it lacked is not known."""
     ended_boot_ns: int | None = None
-    """Boot clock when the correction became known, if it was later."""
+    """No time of this clock was later, by the boot clock; None while it has not ended."""
 
     @property
     def true_offset_ns(self) -> int | None:
@@ -69,9 +69,9 @@ class Era:
         ours, theirs = (self.boot_id, self.offset_ns), (other.boot_id, other.offset_ns)
         return ours == theirs and (self.correction_ns == 0) == (other.correction_ns == 0)
 
-    def corrected(self, true_offset_ns: int, *, boot_ns: int) -> Era:
-        """The same, now that at `boot_ns` it is known what a clock that is set says."""
-        return replace(self, correction_ns=true_offset_ns - self.offset_ns, ended_boot_ns=boot_ns)
+    def corrected(self, true_offset_ns: int, *, ended_boot_ns: int) -> Era:
+        """The same, now that it has ended and is known what a clock that is set says."""
+        return replace(self, correction_ns=true_offset_ns - self.offset_ns, ended_boot_ns=ended_boot_ns)
 
 
 _BEFORE_ERAS_WERE_KEPT = Era("", 0, 0)
@@ -106,8 +106,9 @@ class Eras:
         index = bisect_right(self._firsts, position) - 1
         return self._eras[index] if index >= 0 else _BEFORE_ERAS_WERE_KEPT
 
-    def begin(self, first: int, era: Era, *, boot_ns: int) -> None:
-        """Readings from the position `first` on belong to `era`. It dates those of the same boot that are undated."""
+    def begin(self, first: int, era: Era, *, ended_boot_ns: int) -> None:
+        """Readings from the position `first` on belong to `era`. It dates those of the same boot that are undated, and
+        that have ended with it."""
         if self._firsts and self._firsts[-1] == first:  # no reading belongs to that one
             self._firsts.pop()
             self._eras.pop()
@@ -115,7 +116,7 @@ class Eras:
         if true_offset_ns is not None:
             for index, one in enumerate(self._eras):
                 if one.boot_id == era.boot_id and one.correction_ns is None:
-                    self._eras[index] = one.corrected(true_offset_ns, boot_ns=boot_ns)
+                    self._eras[index] = one.corrected(true_offset_ns, ended_boot_ns=ended_boot_ns)
         self._firsts.append(first)
         self._eras.append(era)
         del self._firsts[:-MOST_ERAS], self._eras[:-MOST_ERAS]

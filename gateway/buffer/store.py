@@ -122,7 +122,7 @@ class Store:
                 list(chain.from_iterable(astuple(row) for row in rows)),
             )
 
-    async def begin_era(self, first: int, era: Era, *, boot_ns: int) -> None:
+    async def begin_era(self, first: int, era: Era, *, ended_boot_ns: int) -> None:
         """Commit that readings from this position on belong to `era`, and what that says of others: `Eras.begin`."""
         row = (first, era.boot_id, era.offset_ns, era.correction_ns, era.ended_boot_ns)
         true_ns = era.true_offset_ns
@@ -132,7 +132,7 @@ class Store:
                 await self._writer.execute_fetchall(
                     "UPDATE clock_era SET correction_ns = ? - offset_ns, ended_boot_ns = ? "
                     "WHERE boot_id = ? AND correction_ns IS NULL",
-                    (true_ns, boot_ns, era.boot_id),
+                    (true_ns, ended_boot_ns, era.boot_id),
                 )
             await self._writer.execute_fetchall(
                 "DELETE FROM clock_era WHERE first_position < "

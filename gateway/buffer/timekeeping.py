@@ -55,8 +55,10 @@ class Timekeeper:
         """The newest wall time of a clock that was set."""
         return self._clock.wall_ns() if self.present.correction_ns == 0 else self._newest_ns
 
-    def boot_ns(self) -> int:
-        return self._clock.boot_ns()
+    @property
+    def ended_boot_ns(self) -> int:
+        """For an era that ends now: see `Era`. The clock may have been set by less than a step meanwhile."""
+        return self._clock.boot_ns() + STEP_NS
 
     def era(self) -> Era:
         """That of a reading that is taken now."""
@@ -95,7 +97,7 @@ class Timekeeper:
         """An era of this boot, corrected if what it lacks has become known."""
         if era.correction_ns is not None or self._true_offset_ns is None:
             return era
-        return era.corrected(self._true_offset_ns, boot_ns=self._clock.boot_ns())
+        return era.corrected(self._true_offset_ns, ended_boot_ns=self.ended_boot_ns)
 
     def age_ns(self, position: int, observed_at_ns: int) -> int | None:
         """How old a committed reading is; None when nobody knows."""

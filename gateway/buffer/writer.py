@@ -282,9 +282,10 @@ class Writer:
         """What is committed from now on belongs to `era`; does nothing when that is so already."""
         newest = self._timekeeper.eras.newest
         if newest is None or not newest.is_same_clock(era):
-            first, era, boot_ns = self.last_committed + 1, self._timekeeper.resolved(era), self._timekeeper.boot_ns()
-            await self._store.begin_era(first, era, boot_ns=boot_ns)
-            self._timekeeper.eras.begin(first, era, boot_ns=boot_ns)
+            first, era = self.last_committed + 1, self._timekeeper.resolved(era)
+            ended_boot_ns = self._timekeeper.ended_boot_ns
+            await self._store.begin_era(first, era, ended_boot_ns=ended_boot_ns)
+            self._timekeeper.eras.begin(first, era, ended_boot_ns=ended_boot_ns)
 
     async def _was_committed_after_all(self, batch: Batch) -> bool:
         """After an error nobody knows whether a commit reached the disk; its rows tell."""
