@@ -22,12 +22,18 @@ One writer
     a commit. While the database does not accept commits (full disk, I/O error, locked) readings gather in the intake,
     bounded; the commit is retried with back-off. `gateway.buffer.inspect` serves other processes.
 
+Damage
+    A database that cannot be used is moved aside, and what can be read of it is copied into a new one, at start as well
+    as while the gateway runs. A mark beside it says how far positions have come: none is used twice, and what has
+    vanished is counted. `docs/decisions/0013-damage.md` argues it.
+
 Modules
     pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras
-    at open  lock, schema, damage, opening (synchronous, in a thread)
-    running  store (SQL), writer (the task), settling (what became of readings), retries (set aside, sent again),
-             leaving (of a destination), trouble, buffer
-             retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
+    at open  lock, schema, facts, opening (synchronous, in a thread)
+    damage   damage (recognised), mark, readable and salvage (copied), replacing (of files), repair (while running)
+    running  connections, store (SQL), writer (the task), settling (what became of readings),
+             retries (set aside, sent again), leaving (of a destination), trouble, buffer
+             retention (max_bytes, min_free_disk, max_age), thinning, drops, timekeeping (the wall clock)
 """
 
 from gateway.buffer.buffer import Buffer

@@ -175,6 +175,34 @@ class Backlogs:
                 backlog.waiting += backlog.pending.add(position, position)
         self.changes += 1
 
+    @property
+    def wanted(self) -> Ranges:
+        """What somebody waits for, and what is orphaned; without what is being deleted."""
+        wanted = union((*(one.pending for one in self._backlogs.values()), self.orphaned))
+        for position in self.dropping:
+            wanted.discard(position)
+        return wanted
+
+    def found(self, rows: Ranges) -> int:
+        """Of all rows only these are left. Returns how many readings were lost that somebody was waiting for."""
+        self.generation += 1
+        wanted = self.wanted
+        for backlog in self._backlogs.values():
+            lost = {position for position in backlog.handed_out if position not in rows}
+            backlog.handed_out -= lost
+            backlog.lost_in_flight |= lost
+            waiting = backlog.pending.copy()
+            for position in self.dropping:
+                waiting.discard(position)
+            backlog.waiting = _overlap(waiting, rows)
+            _tidy(backlog)
+        held = self.held
+        self.held = _overlap(wanted, rows)
+        self.done = rows.copy()
+        self.done.subtract(wanted)
+        self.changes += 1
+        return max(0, held - self.held)
+
     def copy(self) -> Backlogs:
         """One that changes on its own."""
         backlogs = {
@@ -192,6 +220,10 @@ class Backlogs:
             backlog.pending.remove(1, position - 1)
             if backlog.lost_in_flight:
                 backlog.lost_in_flight = {one for one in backlog.lost_in_flight if one >= position}
+
+
+def _overlap(wanted: Ranges, rows: Ranges) -> int:
+    return sum(last - first + 1 for span in wanted for first, last in rows.within(*span))
 
 
 def _tidy(backlog: Backlog) -> None:

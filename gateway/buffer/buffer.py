@@ -14,16 +14,17 @@ from drivers.model import Reading
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.bounds import Budget
-from gateway.buffer.damage import suspicion
+from gateway.buffer.connections import connect
 from gateway.buffer.drops import DropReason, Drops
 from gateway.buffer.encoding import decode_reading
 from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.lock import exclusive
 from gateway.buffer.mark import STOPPED, Mark, MarkFile, mark_of
-from gateway.buffer.model import BufferUnavailable, StoredReading, StoreFailed
+from gateway.buffer.model import BufferUnavailable, StoreClosed, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
-from gateway.buffer.store import Row, SetAside, Store, connect
+from gateway.buffer.repair import PATIENCE
+from gateway.buffer.store import Row, SetAside, Store
 from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.writer import Writer
 from gateway.clock import Clock
@@ -38,7 +39,6 @@ class Buffer:
 
     def __init__(
         self,
-        settings: BufferSettings,
         *,
         epoch: str,
         store: Store,
@@ -50,14 +50,13 @@ class Buffer:
     ) -> None:
         self.epoch = epoch
         """8 hex digits, made when the database is created. With a position it names a reading for ever."""
-        self._path = settings.path
         self._store = store
         self._writer = writer
         self._backlogs = backlogs
         self._groups = groups
         self._eras = timekeeper.eras
         self._clock = clock
-        self._unreadable = False
+        self._unreadable = 0  # attempts in a row
 
     @staticmethod
     def open(
@@ -204,14 +203,16 @@ class Buffer:
         """Rows from the database; None while it cannot be read, which is said once."""
         try:
             rows = await self._store.fetch(first, last, limit=limit)
+        except StoreClosed:
+            return None  # it is being repaired, which is said there
         except StoreFailed as failure:
-            if failure.damaged:
-                suspicion(self._path).touch()
-            if not self._unreadable:
+            self._unreadable += 1
+            if failure.damaged or (failure.io_error and self._unreadable >= PATIENCE):
+                self._writer.repair(failure)
+            elif self._unreadable == 1:
                 _log.error("%s; older readings stay where they are until then", failure)
-            self._unreadable = True
             return None
-        self._unreadable = False
+        self._unreadable = 0
         return rows
 
 
@@ -240,10 +241,14 @@ async def _opened(
             drops.count(DropReason.DAMAGED, loss)
             drops.ended(DropReason.DAMAGED)
         try:
-            async with connect(path, durability=settings.durability, budget=Budget.of(settings.max_bytes)) as store:
+            async with connect(
+                path, durability=settings.durability, budget=Budget.of(settings.max_bytes)
+            ) as connections:
+                store = Store(path, connections)
                 writer = Writer(
                     settings,
                     store=store,
+                    connections=connections,
                     mark=opened.mark,
                     marks=marks,
                     backlogs=opened.backlogs,
@@ -255,7 +260,6 @@ async def _opened(
                     clock_ns=clock.wall_ns,
                 )
                 buffer = Buffer(
-                    settings,
                     epoch=opened.mark.epoch,
                     store=store,
                     writer=writer,

@@ -52,6 +52,15 @@ class Groups:
         """Rows that are not in the database yet. The writer clears it after the commit."""
         return self._unsaved
 
+    @property
+    def rows(self) -> list[GroupRow]:
+        """All of them, whether they are in the database or not."""
+        return [GroupRow(row_id, *content) for content, row_id in self._rows.items()]
+
+    def ids(self) -> dict[PointGroup, int]:
+        """A row for each group that readings of this process had."""
+        return {group: row_id for (group, _), row_id in self._ids.items()}
+
     def with_priority(self, priority: Priority) -> list[int]:
         """The rows whose readings have this priority."""
         return [row_id for row_id, theirs in self._priorities.items() if theirs == priority]

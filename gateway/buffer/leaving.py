@@ -7,10 +7,8 @@ both become durable in one transaction: after a crash nothing is counted twice a
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.damage import suspicion
 from gateway.buffer.drops import DropReason, Drops
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.store import Store
@@ -23,8 +21,7 @@ _MOST_COUNTED = 20_000  # positions at once, so that commits are held up for mil
 class Leaving:
     """Runs inside the writer's task."""
 
-    def __init__(self, path: Path, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
-        self._path = path
+    def __init__(self, *, store: Store, backlogs: Backlogs, drops: Drops) -> None:
         self._store = store
         self._backlogs = backlogs
         self._drops = drops
@@ -38,13 +35,14 @@ class Leaving:
     async def look(self) -> None:
         """Do a part of what is to be done. Does no I/O when that is nothing.
 
-        A failure is logged once and tried again at the next look: it holds up nothing else.
+        Raises `StoreFailed` for a damage only. Another failure is logged once and tried again at the next look: it
+        holds up nothing else.
         """
         try:
             await self._look()
         except StoreFailed as failure:
             if failure.damaged:
-                suspicion(self._path).touch()
+                raise  # it is repaired, and then looked at again
             if not self._failing:
                 _log.warning("%s; what waited for a destination that was removed stays until then", failure)
             self._failing = True

@@ -28,13 +28,21 @@ class BufferUnavailable(Exception):
 
 
 class StoreFailed(Exception):
-    """An operation on the open database failed. Nothing of it was committed; it may succeed later."""
+    """An operation on the open database failed. Nothing of it was committed; it may succeed later.
 
-    def __init__(self, message: str, *, hint: str, damaged: bool = False) -> None:
+    `damaged`: the file does not hold what was written to it. `io_error`: the disk did not do what it was asked to.
+    """
+
+    def __init__(self, message: str, *, hint: str, damaged: bool = False, io_error: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.damaged = damaged
+        self.io_error = io_error
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}"
+
+
+class StoreClosed(StoreFailed):
+    """The database is being repaired, or could not be opened again."""

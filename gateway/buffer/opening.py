@@ -25,7 +25,7 @@ from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.mark import Mark, MarkFile
 from gateway.buffer.model import BufferUnavailable
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.replacing import finish_replacing, put_in_place
+from gateway.buffer.replacing import finish_replacing, put_in_place, tell_of_damage
 from gateway.buffer.salvage import Salvaged
 from gateway.buffer.schema import (
     ORPHANED,
@@ -140,10 +140,7 @@ def _salvaged(path: Path, *, problem: str | None, mark: Mark | None, clock_ns: C
     salvaged = None
     if problem is not None:
         aside, salvaged = put_in_place(path, cause="damaged", epoch=epoch, clock_ns=clock_ns)
-        _log.error(
-            "the buffer %s was damaged (%s): moved to %s, %s; try `sqlite3 %s .recover` if more is needed",
-            *(path, problem, aside.name, salvaged, aside),
-        )
+        tell_of_damage(path, problem, aside, salvaged)
     elif (version := newer_version(path)) is not None:
         aside, salvaged = put_in_place(path, cause="newer", epoch=epoch, clock_ns=clock_ns)
         _log.error(

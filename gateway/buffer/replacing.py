@@ -5,27 +5,36 @@ Nothing is ever deleted: the old file stays beside the new one for `sqlite3 FILE
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.buffer.salvage import Salvaged, salvage
+from gateway.buffer.salvage import Memory, Salvaged, salvage
 from gateway.buffer.schema import sync_directory
+
+_log = logging.getLogger(__name__)
 
 _COMPANIONS = ("", "-wal", "-shm")
 
 
-def put_in_place(path: Path, *, cause: str, epoch: str | None, clock_ns: Callable[[], int]) -> tuple[Path, Salvaged]:
+def put_in_place(
+    path: Path, *, cause: str, epoch: str | None, clock_ns: Callable[[], int], memory: Memory | None = None
+) -> tuple[Path, Salvaged]:
     """Put a new database with everything readable in the place of this one, which is moved aside, named for `cause`.
-    `epoch` as in `salvage`.
+    `epoch` and `memory` as in `salvage`.
 
     Returns where it is now, and what was salvaged. A crash in the middle loses nothing: see `finish_replacing`. Raises
     `sqlite3.Error` or `OSError` when the new database cannot be written.
     """
     salvaging = _salvaging(path)
-    for suffix in _COMPANIONS:
-        salvaging.with_name(salvaging.name + suffix).unlink(missing_ok=True)
-    salvaged = salvage(path, salvaging, epoch=epoch)
+    _remove(salvaging)
+    try:
+        salvaged = salvage(path, salvaging, epoch=epoch, memory=memory)
+    except (sqlite3.Error, OSError):
+        _remove(salvaging)  # the disk may be full
+        raise
     sync_directory(path.parent)
     aside = _move_aside(path, cause=cause, clock_ns=clock_ns)
     sync_directory(path.parent)
@@ -34,10 +43,23 @@ def put_in_place(path: Path, *, cause: str, epoch: str | None, clock_ns: Callabl
     return aside, salvaged
 
 
+def tell_of_damage(path: Path, problem: str, aside: Path, salvaged: Salvaged) -> None:
+    """What was wrong, and what became of it."""
+    _log.error(
+        "the buffer %s was damaged (%s): moved to %s, %s; try `sqlite3 %s .recover` if more is needed",
+        *(path, problem, aside.name, salvaged, aside),
+    )
+
+
 def finish_replacing(path: Path) -> None:
     """Complete a replacement that was interrupted after the damaged database had been moved aside."""
     if not path.exists() and _salvaging(path).exists():
         _salvaging(path).rename(path)
+
+
+def _remove(database: Path) -> None:
+    for suffix in _COMPANIONS:
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def _salvaging(path: Path) -> Path:

@@ -107,11 +107,14 @@ class Retries:
     async def look(self, *, through: int) -> int:
         """Do a part of what is asked for; how many readings have come back. 0 means that nothing is left to be done.
 
-        A failure is logged once and tried again at the next look: it holds up nothing else.
+        Raises `StoreFailed` for a damage only. Another failure is logged once and tried again at the next look: it
+        holds up nothing else.
         """
         try:
             came = await self._look(through)
         except StoreFailed as failure:
+            if failure.damaged:
+                raise  # it is repaired, and then looked at again
             if not self._failing:
                 _log.warning("%s; what was set aside is not sent again until then", failure)
             self._failing = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,24 +17,14 @@ from typing import Any
 from drivers.model import PointGroup
 from gateway.buffer.drops import Loss
 from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading, encode_ranges
+from gateway.buffer.eras import Era
+from gateway.buffer.groups import GroupRow
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.schema import connection, migrate, new_epoch, primary_code, versions
+from gateway.buffer.readable import Row, is_passing, readable_rows
+from gateway.buffer.schema import connection, migrate, new_epoch, versions
 
 _CHUNK = 500
-_FARTHEST = 2**40
 _TYPES: Mapping[str, tuple[type, ...]] = {"INTEGER": (int,), "REAL": (float, int), "TEXT": (str,)}
-_PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_PROTOCOL,
-}
-"""Errors that say nothing about what is in the file."""
-
-Row = tuple[Any, ...]
 Check = Callable[[dict[str, Any]], object]
 """Raises for a row, by columns, that was never written like this."""
 
@@ -56,6 +46,8 @@ class Salvaged:
     last_lost_ns: int | None
     """When their neighbours were taken, if they have any."""
     keeps_epoch: bool
+    positions: Ranges
+    """Of the readings that were copied."""
 
     def loss(self, now_ns: int) -> Loss:
         """What was lost, with the time of its neighbours, or now."""
@@ -68,28 +60,39 @@ class Salvaged:
         return f"{self.readings} readings and {self.set_aside} that were set aside salvaged, {lost}; {epoch}"
 
 
-def salvage(damaged: Path, fresh: Path, *, epoch: str | None) -> Salvaged:
-    """Make the database `fresh` from all that can be read of `damaged`, which is not changed. Durable on return.
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a gateway that is running knows, whatever the file says."""
+
+    wanted: Ranges
+    """Positions that are of use to somebody. No others are copied."""
+    groups: Sequence[GroupRow]
+    eras: Sequence[tuple[int, Era]]
+    rows: Sequence[Row]
+    """Of `reading`, the newest."""
+    state: Mapping[str, str]
+
+
+def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | None = None) -> Salvaged:
+    """Make the database `fresh` from all that can be read of `damaged`, which is not changed, and what is in `memory`.
+    Durable on return.
 
     `epoch` is the one whose last position is known. It goes on, unless `damaged` says that it is of another; without
     it, nobody knows which positions have been used, and `fresh` gets a new one.
-    `fresh` gets the version of `damaged`, if that can be told and is known. Raises `sqlite3.Error` when `fresh` cannot
-    be written, or `damaged` not be opened.
+    `fresh` gets the version of `damaged`, if that can be told and is known, and the newest with `memory`. Raises
+    `sqlite3.Error` when `fresh` cannot be written, or `damaged` not be opened.
     """
     with connection(damaged, read_only=True) as source:
-        migrate(fresh, to=_version(source))
+        migrate(fresh, to=None if memory else _version(source))
         with connection(fresh) as target:
             target.execute("PRAGMA synchronous = OFF")  # a crash before the end begins again
-            _copy(source, target)
-            salvaged = _reckon(target, epoch)
+            _copy(source, target, memory)
+            if memory is not None:
+                _complete(target, memory)
+            salvaged = _reckon(target, epoch, memory.wanted if memory else None)
             target.execute("PRAGMA synchronous = FULL")
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return salvaged
-
-
-def is_passing(error: sqlite3.Error) -> bool:
-    """Whether the error says nothing about what is in the file."""
-    return primary_code(error) in _PASSING
 
 
 def _version(source: sqlite3.Connection) -> int | None:
@@ -102,25 +105,45 @@ def _version(source: sqlite3.Connection) -> int | None:
     return int(version) if version in versions() else None
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory | None) -> None:
+    known = memory.groups if memory else ()
     groups: dict[int, PointGroup] = {}
 
     def check_group(row: dict[str, Any]) -> None:
         groups[row["id"]] = decode_group(row["device"], row["period_s"], points=row["points"])
 
-    def check_reading(row: dict[str, Any]) -> None:
+    def check_content(row: dict[str, Any]) -> None:
         decode_reading(groups[row["group_id"]], row["observed_at_ns"], body=row["body"], quality=row["quality"])
+
+    def check_reading(row: dict[str, Any]) -> None:
+        if memory is not None and row["id"] not in memory.wanted:
+            raise ValueError("nobody waits for it")
+        check_content(row)
 
     checks: dict[str, Check] = {
         "point_group": check_group,
         "reading": check_reading,
-        "set_aside": check_reading,
+        "set_aside": check_content,
         "destination": lambda row: decode_ranges(row["pending"]),
     }
     tables = [name for (name,) in target.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
     for table in sorted(tables, key=lambda name: name != "point_group"):  # groups first: the checks need them
         if not table.startswith("sqlite_"):
             _copy_table(source, target, table, check=checks.get(table, lambda _: None))
+        if table == "point_group":
+            groups.update((row.id, decode_group(row.device, row.period_s, points=row.points)) for row in known)
+
+
+def _complete(target: sqlite3.Connection, memory: Memory) -> None:
+    target.execute("BEGIN")
+    target.executemany("INSERT OR REPLACE INTO point_group VALUES (?, ?, ?, ?, ?)", map(astuple, memory.groups))
+    target.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)", memory.rows)
+    target.execute("DELETE FROM clock_era")
+    target.executemany(
+        "INSERT INTO clock_era VALUES (?, ?, ?, ?, ?)", [(first, *astuple(era)) for first, era in memory.eras]
+    )
+    target.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", memory.state.items())
+    target.execute("COMMIT")
 
 
 def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str, *, check: Check) -> None:
@@ -129,7 +152,7 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
     if not names:
         return
     insert = f"INSERT OR REPLACE INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608
-    rows = _by_id(source, table, names) if "id" in names else _until_unreadable(source, table, names)
+    rows = readable_rows(source, table, names)
     for some in _batched(filter(partial(_is_sound, columns, check), rows), _CHUNK):
         target.execute("BEGIN")
         target.executemany(insert, some)
@@ -168,7 +191,7 @@ def _is_sound(columns: Sequence[_Column], check: Check, row: Row) -> bool:
     return True
 
 
-def _reckon(target: sqlite3.Connection, epoch: str | None) -> Salvaged:
+def _reckon(target: sqlite3.Connection, epoch: str | None, wanted: Ranges | None) -> Salvaged:
     """Bring what each destination waits for into line with what is there, and tell what is not.
 
     Without its row a destination gets everything.
@@ -188,7 +211,10 @@ def _reckon(target: sqlite3.Connection, epoch: str | None) -> Salvaged:
             "UPDATE destination SET through = ?, pending = ?, waiting = ? WHERE name = ?",
             (last, encode_ranges(pending), waiting, name),
         )
-    wanted = union(pending for _, _, pending in destinations) if destinations else Ranges([(found.first or 1, last)])
+    if wanted is None and destinations:
+        wanted = union(pending for _, _, pending in destinations)
+    elif wanted is None:
+        wanted = Ranges([(found.first or 1, last)])
     held = sum(_count(found, *span) for span in wanted)
     missing = wanted.copy()
     missing.subtract(found)
@@ -206,6 +232,7 @@ def _reckon(target: sqlite3.Connection, epoch: str | None) -> Salvaged:
         first_lost_ns=_time(target, "id < ? ORDER BY id DESC", first_lost),
         last_lost_ns=_time(target, "id > ? ORDER BY id", last_lost),
         keeps_epoch=_settle_epoch(target, epoch),
+        positions=found,
     )
 
 
@@ -236,66 +263,6 @@ def _held(target: sqlite3.Connection, last: int, *, otherwise: int) -> int:
 
 def _count(found: Ranges, first: int, last: int) -> int:
     return sum(high - low + 1 for low, high in found.within(first, last))
-
-
-def _by_id(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
-    """Every readable row in order of id. After an unreadable one, the next readable id is searched: first by doubling
-    steps, then by halving what was jumped over."""
-    query = f"SELECT {','.join(names)} FROM {table} WHERE id >= ? ORDER BY id LIMIT ?"  # noqa: S608  names of ours
-    key = names.index("id")
-    start = 0
-    while True:
-        rows: list[Row] = []
-        try:
-            for row in source.execute(query, (start, _CHUNK)):
-                rows.append(row)  # noqa: PERF402  those before the error are wanted
-        except sqlite3.DatabaseError as error:
-            if is_passing(error):
-                raise
-            yield from rows
-            found = _next_readable(source, query, rows[-1][key] + 1 if rows else start)
-            if found is None:
-                return
-            start = found
-            continue
-        yield from rows
-        if len(rows) < _CHUNK:
-            return
-        start = rows[-1][key] + 1
-
-
-def _until_unreadable(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
-    try:
-        yield from source.execute(f"SELECT {','.join(names)} FROM {table}")  # noqa: S608  names of ours
-    except sqlite3.DatabaseError as error:
-        if is_passing(error):
-            raise
-
-
-def _next_readable(source: sqlite3.Connection, query: str, bad: int) -> int | None:
-    step = 1
-    while not _readable(source, query, bad + step):
-        step *= 2
-        if step > _FARTHEST:
-            return None
-    low, high = bad + step // 2, bad + step  # low is unreadable, high is readable
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _readable(source, query, middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _readable(source: sqlite3.Connection, query: str, start: int) -> bool:
-    try:
-        source.execute(query, (start, 1)).fetchall()
-    except sqlite3.DatabaseError as error:
-        if is_passing(error):
-            raise
-        return False
-    return True
 
 
 def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

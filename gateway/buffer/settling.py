@@ -50,6 +50,12 @@ class Settler:
         self._set_aside.append(request)
         self._backlogs.acknowledge(request.destination, (request.position,))
 
+    @property
+    def needed(self) -> list[int]:
+        """Positions whose rows are still of use though nobody may wait for them."""
+        moving = self._doubtful[1] if self._doubtful is not None else ()
+        return [one.position for one in self._set_aside] + [one.position for one in moving]
+
     def waits(self, request: SetAside) -> bool:
         """Whether `request` is not durable yet."""
         return request in self._set_aside

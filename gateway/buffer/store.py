@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import astuple, dataclass
 from functools import cache
 from itertools import chain
@@ -20,13 +20,11 @@ from typing import Any
 
 import aiosqlite
 
-from gateway.buffer.bounds import PAGE_BYTES, Budget, Measured
+from gateway.buffer.bounds import Measured
+from gateway.buffer.connections import Connections, explained
 from gateway.buffer.drops import Episode, Loss
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
-from gateway.buffer.model import StoreFailed
-from gateway.buffer.schema import BUSY_TIMEOUT_S, primary_code, read_only_uri
-from gateway.config import Durability
 
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
@@ -40,7 +38,6 @@ Row = tuple[int, int, int, str, str | None]
 _COLUMNS = 5
 _PIECE = 256  # rows that are deleted together
 _EPISODES_KEPT = 1_000
-_SYNCHRONOUS = {Durability.POWER_LOSS: "FULL", Durability.PROCESS_CRASH: "NORMAL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,46 +74,33 @@ class Settlement:
     """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
-@asynccontextmanager
-async def connect(path: Path, *, durability: Durability, budget: Budget) -> AsyncIterator[Store]:
-    """Open both connections to a database that `gateway.buffer.opening` has prepared. Raises `StoreFailed`."""
-    async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S) as writer:
-        with _explained(path, "set up"):
-            for pragma in (
-                f"synchronous = {_SYNCHRONOUS[durability]}",
-                f"wal_autocheckpoint = {budget.checkpoint // PAGE_BYTES}",
-                f"journal_size_limit = {budget.truncate_wal}",
-                "temp_store = MEMORY",
-                "secure_delete = OFF",  # Debian's default overwrites what is deleted: every page is written once more
-            ):
-                await writer.execute_fetchall(f"PRAGMA {pragma}")
-            await writer.execute_fetchall("CREATE TEMP TABLE survivor AS SELECT * FROM reading LIMIT 0")
-        async with aiosqlite.connect(
-            read_only_uri(path), uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
-        ) as reader:
-            yield Store(path, writer=writer, reader=reader)
-
-
 class Store:
     """Statements on the open database. All raise `StoreFailed`, and have then changed nothing."""
 
-    def __init__(self, path: Path, *, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connections: Connections) -> None:
         self._path = path
         self._wal_path = path.with_name(f"{path.name}-wal")
-        self._writer = writer
-        self._reader = reader
+        self._connections = connections
+
+    @property
+    def _writer(self) -> aiosqlite.Connection:
+        return self._connections.writer
+
+    @property
+    def _reader(self) -> aiosqlite.Connection:
+        return self._connections.reader
 
     async def insert(self, columns: list[Any]) -> None:
         """Commit rows, given as their columns one after the other (`Row`, flat)."""
         size = _bucket(len(columns) // _COLUMNS)
         padding = [None] * (size * _COLUMNS - len(columns))
-        with _explained(self._path, "commit readings to"):
+        with explained(self._path, "commit readings to"):
             await self._writer.execute_fetchall(_insert(size), columns + padding)
 
     async def insert_groups(self, rows: Sequence[GroupRow]) -> None:
         """Commit all of them in one statement: at start-up every device brings its groups at once."""
         values = ",".join(["(?,?,?,?,?)"] * len(rows))
-        with _explained(self._path, "commit point groups to"):
+        with explained(self._path, "commit point groups to"):
             await self._writer.execute_fetchall(
                 f"INSERT OR REPLACE INTO point_group VALUES {values}",  # noqa: S608  only ?
                 list(chain.from_iterable(astuple(row) for row in rows)),
@@ -142,7 +126,7 @@ class Store:
 
     async def last_position(self) -> int:
         """The highest position that has a row; 0 without rows."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             ((newest,),) = await self._writer.execute_fetchall("SELECT coalesce(max(id), 0) FROM reading")
         return int(newest)
 
@@ -156,7 +140,7 @@ class Store:
 
     async def retries(self) -> list[tuple[str, int]]:
         """`(destination, through)`: it is to be sent again what was set aside up to this id."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             found: Any = await self._writer.execute_fetchall("SELECT destination, through FROM retry")
         rows: list[tuple[str, int]] = found
         return rows
@@ -166,7 +150,7 @@ class Store:
     ) -> list[tuple[int, int, bool]]:
         """`(id, position, whether it still is a row of reading)` of what was set aside up to the id `through` and
         observed since then (or by a clock that was not set), ascending by position."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             found: Any = await self._writer.execute_fetchall(
                 "SELECT id, position, EXISTS (SELECT 1 FROM reading WHERE reading.id = position) FROM set_aside "
                 "WHERE destination = ? AND id <= ? AND (observed_at_ns >= ? OR observed_at_ns < ?) "
@@ -176,19 +160,19 @@ class Store:
         return [(row_id, position, bool(exists)) for row_id, position, exists in found]
 
     async def is_set_aside(self, row_id: int) -> bool:
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             return bool(await self._writer.execute_fetchall("SELECT 1 FROM set_aside WHERE id = ?", (row_id,)))
 
     async def end_retry(self, destination: str, *, through: int) -> None:
         """Nothing is left to be done for this request. One that was made meanwhile stays."""
-        with _explained(self._path, "commit acknowledgements to"):
+        with explained(self._path, "commit acknowledgements to"):
             await self._writer.execute_fetchall(
                 "DELETE FROM retry WHERE destination = ? AND through = ?", (destination, through)
             )
 
     async def fetch(self, first: int, last: int, *, limit: int) -> list[Row]:
         """Rows with `first <= position <= last`, ascending."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
                 "SELECT id, group_id, observed_at_ns, body, quality FROM reading "
                 "WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
@@ -199,7 +183,7 @@ class Store:
 
     async def extent(self, spans: Sequence[tuple[int, int]]) -> Loss | None:
         """What would be lost with these ranges of positions; None without rows."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             ((rows, *extremes),) = await self._reader.execute_fetchall(
                 "SELECT count(*), min(observed_at_ns), max(observed_at_ns), min(reading.id), max(reading.id) "
                 "FROM json_each(?) AS span CROSS JOIN reading "
@@ -210,7 +194,7 @@ class Store:
 
     async def oldest(self, group_ids: Sequence[int], *, after: int, limit: int) -> list[tuple[int, int]]:
         """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
                 "SELECT id, observed_at_ns FROM reading WHERE id > ? "
                 "AND group_id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
@@ -222,7 +206,7 @@ class Store:
     async def scan(self, after: int, last: int, *, limit: int) -> list[tuple[int, int, int, bool]]:
         """`(position, group_id, observed_at_ns, whether most points are left out)` of the rows with
         `after < position <= last`, ascending."""
-        with _explained(self._path, "read"):
+        with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
                 "SELECT id, group_id, observed_at_ns, ltrim(body) LIKE '{%' FROM reading "
                 "WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
@@ -232,7 +216,7 @@ class Store:
         return found
 
     async def measure(self) -> Measured:
-        with _explained(self._path, "measure"):
+        with explained(self._path, "measure"):
             ((pages, free_pages, first, observed_at_ns),) = await self._writer.execute_fetchall(
                 "SELECT page_count, freelist_count, id, observed_at_ns FROM pragma_page_count, pragma_freelist_count "
                 "LEFT JOIN (SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1)"
@@ -255,14 +239,14 @@ class Store:
 
     async def return_space(self, pages: int) -> None:
         """Give free pages back to the file system, then empty the write-ahead log."""
-        with _explained(self._path, "shrink"):
+        with explained(self._path, "shrink"):
             await self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")  # `execute` stops after one page
         await self.empty_wal()
 
     async def empty_wal(self, *, patiently: bool = True) -> bool:
         """Copy the write-ahead log into the database and cut it off. Returns whether that was possible: another
         connection may be reading it, which is waited for up to `BUSY_TIMEOUT_S` if `patiently`."""
-        with _explained(self._path, "shrink"):
+        with explained(self._path, "shrink"):
             if not patiently:
                 ((_, frames, copied),) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
                 if copied < frames:
@@ -272,7 +256,7 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self, doing: str) -> AsyncIterator[None]:
-        with _explained(self._path, doing):
+        with explained(self._path, doing):
             await self._writer.execute_fetchall("BEGIN IMMEDIATE")
             try:
                 yield
@@ -353,30 +337,6 @@ class Store:
         await self._writer.execute_fetchall("DELETE FROM reading WHERE id BETWEEN ? AND ?", span)
         await self._writer.execute_fetchall("INSERT INTO reading SELECT * FROM survivor ORDER BY id")
         await self._writer.execute_fetchall("DELETE FROM survivor")
-
-
-@contextmanager
-def _explained(path: Path, doing: str) -> Iterator[None]:
-    """Turn what SQLite or the file system reports into `StoreFailed`. Mistakes in the SQL stay what they are: bugs."""
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
-        raise
-    except sqlite3.DatabaseError as error:
-        code = primary_code(error)
-        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        hint = _HINTS.get(code, "look at the file system of the buffer and at the kernel log (dmesg)")
-        raise StoreFailed(f"cannot {doing} {path}: {error}", hint=hint, damaged=damaged) from error
-
-
-_HINTS = {
-    sqlite3.SQLITE_FULL: "free some space on its file system; readings wait in memory meanwhile",
-    sqlite3.SQLITE_IOERR: "look for disk errors in the kernel log (dmesg), and for a full disk",
-    sqlite3.SQLITE_BUSY: "another process holds the database locked: close that sqlite3 shell or backup",
-    sqlite3.SQLITE_READONLY: "the file or its file system is read-only: make it writable for the gateway's user",
-    sqlite3.SQLITE_CORRUPT: "restart the gateway: it will move the damaged file aside and salvage what it can",
-    sqlite3.SQLITE_NOTADB: "restart the gateway: it will move the damaged file aside and salvage what it can",
-}
 
 
 def _bucket(rows: int) -> int:

@@ -17,6 +17,7 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
 from gateway.buffer.bounds import Budget
+from gateway.buffer.connections import Connections
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
@@ -24,6 +25,7 @@ from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
 from gateway.buffer.mark import Mark, MarkFile
 from gateway.buffer.model import StoreFailed
+from gateway.buffer.repair import Repair
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
 from gateway.buffer.settling import Settler
@@ -51,6 +53,7 @@ class Writer:
         settings: BufferSettings,
         *,
         store: Store,
+        connections: Connections,
         mark: Mark,
         marks: MarkFile,
         backlogs: Backlogs,
@@ -91,7 +94,7 @@ class Writer:
         self.retries = Retries(
             settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
         )
-        self._leaving = Leaving(settings.path, store=store, backlogs=backlogs, drops=drops)
+        self._leaving = Leaving(store=store, backlogs=backlogs, drops=drops)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = asyncio.Event()
@@ -101,6 +104,17 @@ class Writer:
         self._commit_at_s = 0.0
         self._uninspected_bytes = 0
         self._trouble = Trouble(settings.path, health)
+        self._repair = Repair(
+            settings,
+            connections=connections,
+            backlogs=backlogs,
+            groups=groups,
+            tail=self.tail,
+            settler=self._settler,
+            drops=drops,
+            timekeeper=timekeeper,
+            clock_ns=clock_ns,
+        )
 
     @property
     def last_committed(self) -> int:
@@ -161,6 +175,11 @@ class Writer:
         """Until anything was made durable, or failed to be."""
         await self._progress.wait()
 
+    def repair(self, failure: StoreFailed) -> None:
+        """A row cannot be read: repair the database."""
+        self._repair.ask(failure)
+        self._wake.set()
+
     def stop(self) -> None:
         """Let `run` make everything durable and return."""
         self._stopping.set()
@@ -170,11 +189,15 @@ class Writer:
         while not (self._stopping.is_set() and self._finished):
             try:
                 await self._idle()
+                self._repair.raise_what_was_asked()
                 await self._work()
             except StoreFailed as failure:
                 self._doubtful = self._batch is not None
                 delay_s = self._trouble.failed(failure)
                 self._announce()
+                if self._repair.is_due(failure, attempts=self._trouble.attempts):
+                    await self._repair_database(failure)
+                    continue
                 if self._stopping.is_set() and self._trouble.attempts >= _LAST_ATTEMPTS:
                     self._give_up()
                     break
@@ -182,6 +205,13 @@ class Writer:
             else:
                 self._trouble.over()
         self._drops.ended_all()
+
+    async def _repair_database(self, failure: StoreFailed) -> None:
+        if await self._repair.run(failure, self.mark):
+            self._doubtful = False  # what is above the mark was not taken over
+            self._retention.search_again()
+            self._settle_at_s = 0.0
+        self._announce()
 
     @property
     def _finished(self) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.buffer.conftest import Bench
 
 
-def zero_page(bench: Bench, *, share: float) -> None:
+def zero_page(bench: Bench, *, share: float = 0.5) -> None:
     """A page goes bad, so far into the file."""
     with bench.path.open("r+b") as file:
         file.seek(int(bench.path.stat().st_size * share) // PAGE_BYTES * PAGE_BYTES)
@@ -65,7 +65,7 @@ async def test_a_salvaged_database_remembers_what_was_acknowledged(bench: Bench)
         await buffer.flush()
         epoch = buffer.epoch
         buffer.acknowledge("a", range(1, 2991))
-    zero_page(bench, share=0.5)
+    zero_page(bench)
     suspicion(bench.path).touch()
     async with bench.open("a", "b") as buffer:
         assert buffer.epoch == epoch
@@ -84,22 +84,6 @@ async def test_a_truncated_database_does_not_stop_the_gateway(bench: Bench, kept
         buffer.append(bench.reading(7.0))
         await buffer.flush()
         assert (await speeds(buffer))[-1] == 7.0
-
-
-async def test_a_page_that_goes_bad_under_a_running_gateway_is_salvaged_by_the_next(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    await fill(bench, 3000)
-    zero_page(bench, share=0.5)
-    async with bench.open() as buffer:  # closed in good order before, so nothing was checked
-        for _ in range(2):
-            await buffer.peek("broker", after=0, limit=9999)
-        assert caplog.text.count("restart the gateway") == 1
-        buffer.append(bench.reading(9.0))
-        await buffer.committed(3000)
-        assert [one.position for one in await buffer.peek("broker", after=3000)] == [3001]
-    async with bench.open() as buffer:
-        assert 2900 < len(await speeds(buffer)) == buffer.backlog("broker") < 3001
 
 
 async def test_an_interrupted_replacement_is_finished_at_the_next_start(bench: Bench) -> None:
@@ -181,7 +165,7 @@ async def test_what_was_set_aside_and_asked_for_again_survives_a_damage(bench: B
         await buffer.flush()
         for position in (5, 2995):
             await buffer.set_aside("broker", position, "too large")
-    zero_page(bench, share=0.5)
+    zero_page(bench)
     retries.request(bench.path, ["broker"], since_ns=0)
     suspicion(bench.path).touch()
     async with bench.open() as buffer:

@@ -1,0 +1,94 @@
+"""Every row of a damaged database that can still be read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gateway.buffer.schema import primary_code
+
+_CHUNK = 500
+_FARTHEST = 2**40
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+}
+"""Errors that say nothing about what is in the file."""
+
+Row = tuple[Any, ...]
+
+
+def readable_rows(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
+    """In order of `id`, where the table has one. Raises `sqlite3.Error` only for what `is_passing`."""
+    return _by_id(source, table, names) if "id" in names else _until_unreadable(source, table, names)
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether the error says nothing about what is in the file."""
+    return primary_code(error) in _PASSING
+
+
+def _by_id(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
+    """Every readable row in order of id. After an unreadable one, the next readable id is searched: first by doubling
+    steps, then by halving what was jumped over."""
+    query = f"SELECT {','.join(names)} FROM {table} WHERE id >= ? ORDER BY id LIMIT ?"  # noqa: S608  names of ours
+    key = names.index("id")
+    start = 0
+    while True:
+        rows: list[Row] = []
+        try:
+            for row in source.execute(query, (start, _CHUNK)):
+                rows.append(row)  # noqa: PERF402  those before the error are wanted
+        except sqlite3.DatabaseError as error:
+            if is_passing(error):
+                raise
+            yield from rows
+            found = _next_readable(source, query, rows[-1][key] + 1 if rows else start)
+            if found is None:
+                return
+            start = found
+            continue
+        yield from rows
+        if len(rows) < _CHUNK:
+            return
+        start = rows[-1][key] + 1
+
+
+def _until_unreadable(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
+    try:
+        yield from source.execute(f"SELECT {','.join(names)} FROM {table}")  # noqa: S608  names of ours
+    except sqlite3.DatabaseError as error:
+        if is_passing(error):
+            raise
+
+
+def _next_readable(source: sqlite3.Connection, query: str, bad: int) -> int | None:
+    step = 1
+    while not _readable(source, query, bad + step):
+        step *= 2
+        if step > _FARTHEST:
+            return None
+    low, high = bad + step // 2, bad + step  # low is unreadable, high is readable
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _readable(source, query, middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _readable(source: sqlite3.Connection, query: str, start: int) -> bool:
+    try:
+        source.execute(query, (start, 1)).fetchall()
+    except sqlite3.DatabaseError as error:
+        if is_passing(error):
+            raise
+        return False
+    return True

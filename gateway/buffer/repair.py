@@ -1,0 +1,155 @@
+"""A database that goes bad while it is open: moved aside, salvaged, completed from memory, and opened again.
+
+What the file no longer tells, the running gateway knows: the epoch and the last position, groups and eras, what every
+destination waits for, and the readings that were committed last. Readings gather in the intake meanwhile; `peek` gives
+what is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.backoff import Backoff
+from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.connections import Connections
+from gateway.buffer.damage import suspicion
+from gateway.buffer.drops import DropReason, Drops
+from gateway.buffer.encoding import encode_reading
+from gateway.buffer.groups import Groups
+from gateway.buffer.mark import Mark
+from gateway.buffer.model import StoreFailed
+from gateway.buffer.readable import Row
+from gateway.buffer.replacing import finish_replacing, put_in_place, tell_of_damage
+from gateway.buffer.salvage import Memory, Salvaged
+from gateway.buffer.settling import Settler
+from gateway.buffer.tail import Tail
+from gateway.buffer.timekeeping import Timekeeper
+from gateway.config import BufferSettings
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 3
+"""A disk error may pass. After so many in a row it is taken for a bad sector."""
+
+_FORGIVEN_AFTER_S = 600.0
+
+
+class Repair:
+    """Runs inside the writer's task."""
+
+    def __init__(
+        self,
+        settings: BufferSettings,
+        *,
+        connections: Connections,
+        backlogs: Backlogs,
+        groups: Groups,
+        tail: Tail,
+        settler: Settler,
+        drops: Drops,
+        timekeeper: Timekeeper,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._path = settings.path
+        self._durability = settings.durability
+        self._connections = connections
+        self._backlogs = backlogs
+        self._groups = groups
+        self._tail = tail
+        self._settler = settler
+        self._drops = drops
+        self._timekeeper = timekeeper
+        self._clock_ns = clock_ns
+        self._backoff = Backoff(first_s=1.0, longest_s=600.0)
+        self._not_before_s = float("-inf")
+        self._asked: StoreFailed | None = None
+        self._failing = False
+
+    def ask(self, failure: StoreFailed) -> None:
+        """Somebody else has met this damage."""
+        suspicion(self._path).touch()
+        self._asked = failure
+
+    def raise_what_was_asked(self) -> None:
+        """Raise that failure again, when it is time to do something about it."""
+        if self._asked is not None and self._is_time:
+            raise self._asked
+
+    def is_due(self, failure: StoreFailed, *, attempts: int) -> bool:
+        """Whether to repair because of this, the latest of so many failures in a row."""
+        bad = failure.damaged or failure is self._asked or (failure.io_error and attempts >= PATIENCE)
+        return bad and self._is_time
+
+    async def run(self, failure: StoreFailed, mark: Mark) -> bool:
+        """Repair the database, which ends with `mark`. Returns whether that was possible; if not, the old one is open
+        again, as far as it can be opened, and commits go on being tried."""
+        self._asked = None
+        self._delay()
+        await self._connections.close()
+        problem: sqlite3.Error | OSError | StoreFailed
+        try:
+            aside, salvaged = await asyncio.to_thread(self._put_in_place, mark, self._remember(mark))
+        except (sqlite3.Error, OSError) as error:
+            problem, repaired = error, False
+        else:
+            self._take_stock(failure, aside, salvaged)
+            repaired = True
+        try:
+            await self._connections.open()
+        except StoreFailed as error:
+            problem, repaired = error, False
+        if not repaired and not self._failing:
+            _log.error(
+                "cannot repair the buffer %s: %s; readings are kept in memory and it is tried again",
+                *(self._path, problem),
+            )
+        self._failing = not repaired
+        return repaired
+
+    @property
+    def _is_time(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._not_before_s
+
+    def _delay(self) -> None:
+        """The next repair comes later, the more so the more there are."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s > self._not_before_s + _FORGIVEN_AFTER_S:
+            self._backoff.reset()
+        self._not_before_s = now_s + self._backoff.next_s()
+
+    def _remember(self, mark: Mark) -> Memory:
+        wanted = self._backlogs.wanted
+        for position in self._settler.needed:
+            wanted.add(position, position)
+        wanted.remove(mark.last + 1, 2**63)  # what has failed is written again
+        ids = self._groups.ids()
+        rows: list[Row] = []
+        for one in self._tail.within(self._tail.first, mark.last):
+            if one.position in wanted:
+                body, quality = encode_reading(one.reading)
+                rows.append((one.position, ids[one.reading.group], one.reading.observed_at_ns, body, quality))
+        return Memory(
+            wanted=wanted,
+            groups=self._groups.rows,
+            eras=list(self._timekeeper.eras),
+            rows=rows,
+            state={"epoch": mark.epoch, "running": mark.boot, "durability": self._durability.value},
+        )
+
+    def _put_in_place(self, mark: Mark, memory: Memory) -> tuple[Path, Salvaged]:
+        finish_replacing(self._path)
+        replaced = put_in_place(self._path, cause="damaged", epoch=mark.epoch, clock_ns=self._clock_ns, memory=memory)
+        suspicion(self._path).unlink(missing_ok=True)
+        return replaced
+
+    def _take_stock(self, failure: StoreFailed, aside: Path, salvaged: Salvaged) -> None:
+        salvaged = replace(salvaged, lost=self._backlogs.found(salvaged.positions))
+        tell_of_damage(self._path, str(failure.__cause__ or failure.message), aside, salvaged)
+        if salvaged.lost:
+            self._drops.count(DropReason.DAMAGED, salvaged.loss(self._clock_ns()))
+            self._drops.ended(DropReason.DAMAGED)
