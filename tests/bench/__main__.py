@@ -69,7 +69,7 @@ def _options() -> argparse.ArgumentParser:
         dest="outage_minutes",
         action="store_const",
         const=60.0,
-        help="an hour's outage at heavy load, recorded and drained; takes ten minutes and 5 GB of disk",
+        help="an hour's outage at heavy load, recorded and drained; takes ten minutes and 7 GB of disk",
     )
     what.add_argument("--outage-minutes", type=float, metavar="MINUTES", help="a shorter one")
     what.add_argument(

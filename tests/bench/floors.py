@@ -61,7 +61,9 @@ def bare_sqlite(folder: Path, seconds: float, *, rows: int = 20) -> tuple[float,
             inserted += rows
         used_s = time.process_time() - cpu_s
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return used_s / (inserted * POINTS) * 1e6, path.stat().st_size / (inserted * POINTS)
+    size_bytes = path.stat().st_size
+    path.unlink()
+    return used_s / (inserted * POINTS) * 1e6, size_bytes / (inserted * POINTS)
 
 
 def bare_table(path: Path) -> sqlite3.Connection:
