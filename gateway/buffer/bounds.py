@@ -16,7 +16,8 @@ _LEAST_WAL_BYTES = 384 * 2**10
 _MOST_WAL_BYTES = 64 * 2**20
 _MOST_CHECKPOINT_BYTES = 8 * 2**20
 _MOST_TRANSACTION_BYTES = 4 * 2**20
-_OVERHEAD_BYTES = 20 * PAGE_BYTES  # what a transaction writes besides readings: each table, its index, the page maps
+_OVERHEAD_BYTES = 20 * PAGE_BYTES  # what there is besides readings, and a transaction may write: tables, indexes, maps
+_LEAST_ROW_BYTES = 32
 _MOST_RESERVE_BYTES = 2**20  # free pages worth keeping
 _SMOOTHING_S = 60.0
 
@@ -78,6 +79,10 @@ class Measured:
     @property
     def used_bytes(self) -> int:
         return (self.pages - self.free_pages) * PAGE_BYTES
+
+    def row_bytes(self, rows: int) -> int:
+        """What one of so many rows takes, on average."""
+        return max(_LEAST_ROW_BYTES, (self.used_bytes - _OVERHEAD_BYTES) // max(1, rows))
 
 
 @dataclass(frozen=True, slots=True)

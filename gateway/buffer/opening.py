@@ -117,6 +117,7 @@ def _prepared(
     migrate(settings.path)
     with connection(settings.path) as database:
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # that of a killed gateway may be as long as it may be
         facts = read_facts(database)
         now_ns = clock.wall_ns()
         losses = [salvaged.loss(now_ns)] if salvaged is not None and salvaged.lost else []

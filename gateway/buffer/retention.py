@@ -86,7 +86,7 @@ class Retention:
         writer deletes. Returns whether there is more to do at once."""
         measured = await self._store.measure()
         verdict = self._bounds.judge(measured)
-        self.row_bytes = max(1, measured.used_bytes // max(1, self._backlogs.held + self._backlogs.done.count))
+        self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
         self._report(measured, verdict, now_s)
         self._drops.look(now_s)
         victims: list[tuple[int, int]] = []
@@ -97,7 +97,7 @@ class Retention:
             wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count  # what everybody has first
             if reason is not None and wanted > 0:
                 if self._settings.when_full is WhenFull.THIN:
-                    victims = await self._thinned()
+                    victims = await self._thinned(wanted)
                 if victims:
                     reason = DropReason.THINNED
                 else:
@@ -161,7 +161,7 @@ class Retention:
             ]
             self._drops.count(reason, Loss.at(rows))
 
-    async def _thinned(self) -> list[tuple[int, int]]:
+    async def _thinned(self, wanted: int) -> list[tuple[int, int]]:
         """Polled readings between others that stay, of the lowest priority that has any. The newest are left alone:
         destinations that keep up have not got them yet."""
         last = self._tail.end - 1 - self._backlogs.held // _NEVER_THINNED
@@ -171,8 +171,8 @@ class Retention:
             while groups and not sweep.is_over(last) and scans < _MOST_SCANS:
                 scans += 1
                 rows = await self._store.scan(sweep.after, last, limit=self.rows_at_once)
-                victims = sweep.thin(rows, groups)
-                if len(rows) < self.rows_at_once:
+                victims = sweep.thin(rows, groups, most=wanted)
+                if len(rows) < self.rows_at_once and (not rows or sweep.after == rows[-1][0]):
                     sweep.end(last)
                 if victims:
                     return victims

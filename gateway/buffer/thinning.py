@@ -39,8 +39,9 @@ class Sweep:
         """Whether nothing up to `last` can be thinned any more."""
         return self.level == COARSEST and self.after >= last
 
-    def thin(self, rows: Iterable[Scanned], groups: Container[int]) -> list[tuple[int, int]]:
-        """Go on over these rows, which follow `after`. Returns (position, observed_at_ns) of those to drop.
+    def thin(self, rows: Iterable[Scanned], groups: Container[int], *, most: int) -> list[tuple[int, int]]:
+        """Go on over these rows, which follow `after`. Returns (position, observed_at_ns) of those to drop, and stops
+        with the last of `most`.
 
         Rows of other groups than these are passed over. A reading that has most of its points is worth more than one
         of those that say what has changed, so it is waited for, up to as many readings again.
@@ -58,6 +59,8 @@ class Sweep:
             else:
                 self._since[group] = since + stands_for
                 victims.append((position, observed_at_ns))
+                if len(victims) == most:
+                    break
         return victims
 
     def end(self, last: int) -> None:

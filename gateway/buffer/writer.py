@@ -215,7 +215,7 @@ class Writer:
 
     @property
     def _finished(self) -> bool:
-        return self._batch is None and not self._intake and self._settler.finished
+        return self._batch is None and not self._intake and self._settler.finished and not self._backlogs.done
 
     @property
     def _committed_count(self) -> int:

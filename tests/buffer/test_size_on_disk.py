@@ -12,7 +12,7 @@ import pytest
 
 from drivers.model import PointGroup, Reading
 from drivers.settings import Priority
-from gateway.config import WhenFull
+from gateway.config import Durability, WhenFull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ async def test_the_files_never_pass_max_bytes(
     group = PointGroup("stream", 0.0, bench.group.points)
     readings = 2 * max_bytes // (text_bytes + 60)
     with observed(bench.path) as observer:
-        async with bench.open(max_bytes=max_bytes, when_full=when_full) as buffer:
+        async with bench.open(max_bytes=max_bytes, when_full=when_full, durability=Durability.PROCESS_CRASH) as buffer:
             for number in range(readings):
                 values = (float(number), True, "x" * text_bytes, None)
                 polled = number % 5

@@ -14,18 +14,20 @@ from drivers.settings import Priority
 from gateway.audit.book import account
 from gateway.buffer import inspect
 from gateway.buffer.thinning import COARSEST, Sweep, decode_sweeps, encode_sweeps, new_sweeps
-from gateway.config import WhenFull
+from gateway.config import Durability, WhenFull
 
 if TYPE_CHECKING:
     from gateway.buffer import Buffer
     from tests.buffer.conftest import Bench
 
 MB = 10**6
+MOST = 10**6
+FULL_SOON = {"max_bytes": MB, "when_full": WhenFull.THIN, "durability": Durability.PROCESS_CRASH}
 
 
 def swept(sweep: Sweep, positions: list[int], *, sparse: bool = False) -> list[int]:
     """One whole sweep over rows of one group; what is left."""
-    victims = {position for position, _ in sweep.thin([(one, 7, one, sparse) for one in positions], {7})}
+    victims = {position for position, _ in sweep.thin([(one, 7, one, sparse) for one in positions], {7}, most=MOST)}
     sweep.end(positions[-1])
     return [one for one in positions if one not in victims]
 
@@ -42,19 +44,25 @@ def test_each_sweep_doubles_the_distance_whatever_has_come_since() -> None:
 def test_a_sweep_goes_on_where_it_has_been() -> None:
     rows = [(position, 7, position, False) for position in range(1, 10)]
     at_once, in_parts = Sweep(level=2), Sweep(level=2)
-    assert at_once.thin(rows, {7}) == in_parts.thin(rows[:5], {7}) + in_parts.thin(rows[5:], {7})
+    victims = at_once.thin(rows, {7}, most=MOST)
+    first = in_parts.thin(rows, {7}, most=2)
+    assert [position for position, _ in first] == [2, 3]
+    assert in_parts.after == 3
+    assert victims == first + in_parts.thin(rows[3:], {7}, most=MOST)
     assert at_once.after == in_parts.after == 9
 
 
 def test_groups_are_thinned_each_for_itself_and_others_not_at_all() -> None:
     rows = [(position, position % 3, position, False) for position in range(12)]
-    victims = [position for position, _ in Sweep().thin(rows, {0, 1})]
+    victims = [position for position, _ in Sweep().thin(rows, {0, 1}, most=MOST)]
     assert victims == [3, 4, 9, 10]
 
 
 def test_a_reading_with_most_points_is_preferred_to_those_that_say_what_changed() -> None:
     rows = [(position, 7, position, position % 10 != 6) for position in range(20)]
-    kept = {position for position, _, _, _ in rows} - {position for position, _ in Sweep(level=2).thin(rows, {7})}
+    kept = {position for position, _, _, _ in rows} - {
+        position for position, _ in Sweep(level=2).thin(rows, {7}, most=MOST)
+    }
     assert kept == {0, 6, 14}  # the first; a full one; none has come for twice as long as usual
 
 
@@ -66,7 +74,7 @@ def test_the_coarsest_sweep_ends_and_goes_on_with_what_is_new() -> None:
     assert sweep.is_over(100)
     assert not sweep.is_over(101)
     rows = [(position, 7, position, False) for position in range(101, 101 + 3000)]
-    assert len(sweep.thin(rows, {7})) == 3000 - 3
+    assert len(sweep.thin(rows, {7}, most=MOST)) == 3000 - 3
 
 
 def test_where_the_sweeps_stand_can_be_written_down() -> None:
@@ -107,7 +115,7 @@ async def test_a_long_outage_leaves_a_coarser_history_and_every_event(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = range(12_000)
-    async with bench.open(max_bytes=MB, when_full=WhenFull.THIN) as buffer:
+    async with bench.open(**FULL_SOON) as buffer:
         await fill(buffer, bench, seconds=seconds)
         assert set(bench.health.dropped.elements()) == {"thinned"}
         left = await by_device(buffer)
@@ -130,7 +138,7 @@ async def test_a_long_outage_leaves_a_coarser_history_and_every_event(
 
 async def test_thinning_goes_on_after_a_restart(bench: Bench) -> None:
     for part in range(4):
-        async with bench.open(max_bytes=MB, when_full=WhenFull.THIN) as buffer:
+        async with bench.open(**FULL_SOON) as buffer:
             await fill(buffer, bench, seconds=range(part * 2000, part * 2000 + 2000))
             left = await by_device(buffer)
     distances = Counter(after - before for before, after in pairwise(left["infeed"]))
@@ -140,7 +148,7 @@ async def test_thinning_goes_on_after_a_restart(bench: Bench) -> None:
 
 
 async def test_events_alone_are_dropped_the_oldest_first(bench: Bench) -> None:
-    async with bench.open(max_bytes=MB, when_full=WhenFull.THIN) as buffer:
+    async with bench.open(**FULL_SOON) as buffer:
         await fill(buffer, bench, seconds=range(6000), events_every=1)
         left = await by_device(buffer)
     assert bench.health.dropped["thinned"] > 8000
@@ -150,7 +158,7 @@ async def test_events_alone_are_dropped_the_oldest_first(bench: Bench) -> None:
 
 
 async def test_a_device_that_is_down_does_not_make_others_lose_what_they_have_not_got(bench: Bench) -> None:
-    async with bench.open("broker", "alive", max_bytes=MB, when_full=WhenFull.THIN) as buffer:
+    async with bench.open("broker", "alive", **FULL_SOON) as buffer:
         for start in range(0, 6000, 40):
             await fill(buffer, bench, seconds=range(start, start + 40))
             waiting = await buffer.peek("alive", after=0, limit=10**6)

@@ -147,11 +147,11 @@ class Stage:
     async def buffer_full(self, fault: Fault, draw: random.Random) -> str:
         broker = draw.choice(self.brokers)
         async with broker.lock:
-            before, since_s = self.witness.dropped["max-bytes"], time.monotonic()
+            before, since_s = self.witness.dropped_when_full, time.monotonic()
             self.diary.note(f"{broker.name} ends until the buffer is full")
             broker.end(signal.SIGTERM)
             await until(
-                lambda: self.witness.dropped["max-bytes"] > before,
+                lambda: self.witness.dropped_when_full > before,
                 what="the buffer is full and drops readings",
                 timeout_s=_BUFFER_FULL_WITHIN_S,
             )

@@ -18,9 +18,26 @@ from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
 from tests.chaos.second_opinion import disagreements
 from tests.chaos.witness import read_only
 
-WITHOUT_POSITION = {"memory", "shutdown", "not-encodable"}
-"""Why readings are dropped before they are committed."""
 _SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A row of the table `dropped`. Positions are None when the readings had none yet."""
+
+    reason: str
+    readings: int
+    first_ms: int
+    last_ms: int
+    first_position: int | None
+    last_position: int | None
+
+    def covers(self, position: int, times_ms: set[int]) -> bool:
+        """Whether a reading at this position, taken at one of these times if that was seen, can be one of them."""
+        if self.first_position is None or self.last_position is None:
+            return False
+        of_the_time = not times_ms or any(self.first_ms <= one <= self.last_ms for one in times_ms)
+        return self.first_position <= position <= self.last_position and of_the_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +51,7 @@ class Result:
     left: int
     """Readings that the gateway still held after its end."""
     set_aside: dict[str, set[int]]
-    dropped: Counter[str]
-    episodes: list[tuple[str, int, int]]
-    """reason, first and last time of the readings, ms."""
+    episodes: list[Episode]
     arrived: dict[str, Arrivals]
     lost: dict[str, set[int]]
     """Ids that a destination should have and has not."""
@@ -48,11 +63,15 @@ class Result:
         return set().union(*self.lost.values())
 
     @property
+    def dropped(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for episode in self.episodes:
+            found[episode.reason] += episode.readings
+        return found
+
+    @property
     def dropped_with_position(self) -> int:
-        before = WITHOUT_POSITION
-        if self.stage.config.buffer["when_full"] == "drop-newest":
-            before = before | {"max-bytes", "min-free-disk"}
-        return sum(readings for reason, readings in self.dropped.items() if reason not in before)
+        return sum(episode.readings for episode in self.episodes if episode.first_position is not None)
 
 
 def result(stage: Stage, *, path: Path, expected: int) -> Result:
@@ -61,11 +80,11 @@ def result(stage: Stage, *, path: Path, expected: int) -> Result:
         set_aside: dict[str, set[int]] = {}
         for destination, position in database.execute("SELECT destination, position FROM set_aside"):
             set_aside.setdefault(destination, set()).add(position)
-        dropped = Counter(dict(database.execute("SELECT reason, sum(readings) FROM dropped GROUP BY reason")))
         episodes = [
-            (reason, first // 1_000_000, last // 1_000_000)
-            for reason, first, last in database.execute(
-                "SELECT reason, first_observed_ns, last_observed_ns FROM dropped"
+            Episode(reason, readings, first_ns // 1_000_000, last_ns // 1_000_000, first, last)
+            for reason, readings, first_ns, last_ns, first, last in database.execute(
+                "SELECT reason, readings, first_observed_ns, last_observed_ns, first_position, last_position "
+                "FROM dropped"
             )
         ]
         committed = _one(database, "SELECT max(through) FROM destination")
@@ -86,12 +105,12 @@ def result(stage: Stage, *, path: Path, expected: int) -> Result:
         for one in _second_opinion(broker.received, arrived[broker.name], everything)
     ]
     lost[GUEST] = missing(Owed(seen, set_aside.get(GUEST, set())), arrived[GUEST])
-    return Result(stage, committed, expected, left, set_aside, dropped, episodes, arrived, lost, disputed)
+    return Result(stage, committed, expected, left, set_aside, episodes, arrived, lost, disputed)
 
 
 def failures(found: Result) -> list[str]:
     """What is not as it is promised; nothing, if all is well."""
-    said = [*found.stage.gateway.surprises, *_of_the_buffer(found)]
+    said = [*found.stage.gateway.surprises, *_of_the_losses(found), *_of_the_buffer(found)]
     if tracebacks := found.stage.gateway.said("Traceback"):
         said.append(f"{tracebacks} tracebacks in the log of the gateway")
     for name, arrived in found.arrived.items():
@@ -106,22 +125,28 @@ def failures(found: Result) -> list[str]:
     return said
 
 
-def _of_the_buffer(found: Result) -> Iterator[str]:
-    witness, lost = found.stage.witness, found.lost_somewhere
+def _of_the_losses(found: Result) -> Iterator[str]:
+    lost = found.lost_somewhere
     taken = found.committed + sum(found.dropped.values()) - found.dropped_with_position
     if taken < found.expected // 2:
         yield f"only {taken} readings were taken, of about {found.expected}: did it read at all?"
     if len(lost) > found.dropped_with_position:
         some = {name: sorted(ids)[:_SHOWN] for name, ids in found.lost.items()}
         yield f"{len(lost)} readings are missing and {found.dropped_with_position} were dropped, such as {some}"
-    strangers = [one for one in lost if one in witness.rows and not _in_an_episode(found, witness.times_ms(one))]
+    strangers = sorted(one for one in lost if not _is_covered(found, one))
     if strangers:
-        yield f"no drop covers the time of {len(strangers)} missing readings, such as {sorted(strangers)[:_SHOWN]}"
+        yield f"no drop covers position and time of {len(strangers)} missing readings, such as {strangers[:_SHOWN]}"
     for reason in found.dropped:
         if not found.stage.gateway.said(f"dropping readings from the buffer ({reason})"):
             yield f"readings were dropped for {reason}, and the log says nothing"
     if found.dropped["max-age"]:
         yield f"{found.dropped['max-age']} readings were too old, in a run of minutes"
+
+
+def _of_the_buffer(found: Result) -> Iterator[str]:
+    witness = found.stage.witness
+    if witness.largest_bytes > found.stage.config.buffer["max_bytes"]:
+        yield f"database and log took {witness.largest_bytes} bytes of {found.stage.config.buffer['max_bytes']}"
     if found.left:
         yield f"{found.left} readings were left in the buffer"
     if found.committed < witness.highest:
@@ -179,8 +204,10 @@ def table(found: Result) -> str:
     return "\n".join(f"{what:<36} {figure}" for what, figure in rows)
 
 
-def _in_an_episode(found: Result, times_ms: set[int]) -> bool:
-    return any(first <= one <= last for _, first, last in found.episodes for one in times_ms)
+def _is_covered(found: Result, position: int) -> bool:
+    witness = found.stage.witness
+    times_ms = witness.times_ms(position) if position in witness.rows else set()
+    return any(episode.covers(position, times_ms) for episode in found.episodes)
 
 
 def _second_opinion(received: Path, arrived: Arrivals, everything: set[int]) -> list[str]:

@@ -104,9 +104,10 @@ async def _stage(
             folder / "hub.yaml",
             buffer={
                 "path": str(disk.folder / "buffer.db"),
-                "max_bytes": "1MiB" if SECONDS < 200 else "2MiB",
+                "max_bytes": 2**20 if SECONDS < 200 else 2**21,
                 "min_free_disk": draw.choice((0, "256KiB", "1MiB")),
-                "when_full": draw.choice(("drop-oldest", "drop-oldest", "drop-newest")),
+                "when_full": os.environ.get("CHAOS_WHEN_FULL")
+                or draw.choice(("drop-oldest", "thin", "thin", "drop-newest")),
             },
             brokers={broker.name: broker.wire.port for broker in served},
             devices=[

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
+import time
 from bisect import bisect_right
 from collections import Counter
 from contextlib import closing
@@ -115,7 +117,7 @@ class Witness:
         """Look every now and then, until cancelled."""
         while True:
             await asyncio.to_thread(self.look)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await self._weigh(LOOK_EVERY_S)
 
     def look(self) -> None:
         """Take note of what there is. A database that cannot be read at the moment is looked at later."""
@@ -124,7 +126,10 @@ class Witness:
                 self._look(database)
         except sqlite3.OperationalError as error:
             self.refused[str(error)] += 1
-        self.largest_bytes = max(self.largest_bytes, _bytes_on_disk(self.path))
+
+    @property
+    def dropped_when_full(self) -> int:
+        return self.dropped["max-bytes"] + self.dropped["thinned"]
 
     def times_ms(self, position: int) -> set[int]:
         """When the reading was taken: by the clock, as it was known when it was seen, as it is known now."""
@@ -135,6 +140,13 @@ class Witness:
         """Whether a destination waits for nothing up to a position that has been committed."""
         last = self.stays[destination][-1].last
         return last.through >= until and all(low > until for low, _ in last.pending)
+
+    async def _weigh(self, seconds: float) -> None:
+        """For so long, see how large the files are."""
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            self.largest_bytes = max(self.largest_bytes, _bytes_on_disk(self.path))
+            await asyncio.sleep(0.005)
 
     def _look(self, database: sqlite3.Connection) -> None:
         database.execute("BEGIN")  # one state of things for all that follows
@@ -186,4 +198,8 @@ def _content(device: str, observed_at_ns: int, points: str, body: str, quality: 
 
 
 def _bytes_on_disk(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
+    total = 0
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        with contextlib.suppress(FileNotFoundError):  # between two runs of the gateway there is no log
+            total += one.stat().st_size
+    return total
