@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import orjson
 
 from gateway.buffer import BufferUnavailable, inspect, retries
-from gateway.buffer.store import SET_ASIDE_KEPT
+from gateway.buffer.settlement import SET_ASIDE_KEPT
 from gateway.config import Settings
 from gateway.decimals import number
 

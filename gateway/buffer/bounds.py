@@ -75,6 +75,7 @@ class Measured:
     disk_free_bytes: int
     first_position: int | None
     first_observed_ns: int | None
+    has_set_aside: bool = False
 
     @property
     def used_bytes(self) -> int:

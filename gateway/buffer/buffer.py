@@ -24,7 +24,8 @@ from gateway.buffer.mark import STOPPED, Mark, MarkFile, mark_of
 from gateway.buffer.model import BufferUnavailable, StoreClosed, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.repair import PATIENCE
-from gateway.buffer.store import Row, SetAside, Store
+from gateway.buffer.settlement import SetAside
+from gateway.buffer.store import Row, Store
 from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.writer import Writer
 from gateway.clock import Clock

@@ -15,6 +15,7 @@ import aiosqlite
 from gateway.buffer.bounds import PAGE_BYTES, Budget
 from gateway.buffer.model import StoreClosed, StoreFailed
 from gateway.buffer.schema import BUSY_TIMEOUT_S, is_damage, primary_code, read_only_uri, read_write_uri
+from gateway.buffer.settlement import MAKE_SURVIVOR
 from gateway.config import Durability
 
 _SYNCHRONOUS = {Durability.POWER_LOSS: "FULL", Durability.PROCESS_CRASH: "NORMAL"}
@@ -52,7 +53,7 @@ class Connections:
                 writer = await stack.enter_async_context(self._connect(read_write_uri(self._path)))
                 for pragma in self._pragmas:
                     await writer.execute_fetchall(f"PRAGMA {pragma}")
-                await writer.execute_fetchall("CREATE TEMP TABLE survivor AS SELECT * FROM reading LIMIT 0")
+                await writer.execute_fetchall(MAKE_SURVIVOR)
                 reader = await stack.enter_async_context(self._connect(read_only_uri(self._path)))
             self._stack = stack.pop_all()
             self._both = writer, reader

@@ -65,6 +65,8 @@ class Retention:
         self._wal_attempts = 0
         self.row_bytes = PAGE_BYTES
         """What a row takes of the database, on average."""
+        self.crowded_out = 0
+        """So many set-aside readings have to go, because nothing else is left to drop."""
         self.urgent = False
         """Room has to be made before the next commit, and can be."""
         self.refusing: DropReason | None = None
@@ -89,27 +91,10 @@ class Retention:
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
         self._report(measured, verdict, now_s)
         self._drops.look(now_s)
-        victims: list[tuple[int, int]] = []
-        reason = verdict.reason
-        if self._settings.when_full is WhenFull.DROP_NEWEST:
-            self.refusing = reason
-        else:
-            wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count  # what everybody has first
-            if reason is not None and wanted > 0:
-                if self._settings.when_full is WhenFull.THIN:
-                    victims = await self._thinned(wanted)
-                if victims:
-                    reason = DropReason.THINNED
-                else:
-                    victims = await self._oldest(min(wanted, self.rows_at_once))
-            self.refusing = None if victims or self._backlogs.done else reason
-        self.urgent = bool(
-            verdict.reason and (victims or self._backlogs.done) and measured.used_bytes <= self._budget.file
-        )
+        victims, reason = await self._surplus(verdict, measured)
         if not victims:
-            reason = DropReason.MAX_AGE
-            victims = await self._aged(measured)
-        if victims and reason is not None:
+            victims, reason = await self._aged(measured), DropReason.MAX_AGE
+        if victims:
             self._drop(victims, reason)
         self._end_episodes(verdict, measured)
         most_pages = self._budget.transaction // PAGE_BYTES
@@ -117,6 +102,26 @@ class Retention:
             await self._store.return_space(min(verdict.spare_pages, most_pages))
         await self.keep_wal_short(looking=True)
         return bool(victims or self._backlogs.done) or verdict.spare_pages > most_pages
+
+    async def _surplus(self, verdict: Verdict, measured: Measured) -> tuple[list[tuple[int, int]], DropReason]:
+        """What has to go for want of room, and why. What everybody has goes first; when there is nothing else, what was
+        set aside; when there is not even that, new readings are refused."""
+        victims: list[tuple[int, int]] = []
+        full, reason = verdict.reason is not None, verdict.reason or DropReason.MAX_BYTES
+        wanted = -(-verdict.surplus_bytes // self.row_bytes) - self._backlogs.done.count
+        drops = full and self._settings.when_full is not WhenFull.DROP_NEWEST
+        self.crowded_out = 0
+        if drops and wanted > 0:
+            if self._settings.when_full is WhenFull.THIN:
+                victims, reason = await self._thinned(wanted), DropReason.THINNED
+            if not victims:
+                victims, reason = await self._oldest(min(wanted, self.rows_at_once)), verdict.reason or reason
+        if drops and not victims and not self._backlogs.done and measured.has_set_aside:
+            self.crowded_out = max(1, self.rows_at_once // 8)  # they may be larger than others
+        makes_room = bool(victims or self._backlogs.done or self.crowded_out)
+        self.refusing = None if drops and makes_room else verdict.reason
+        self.urgent = full and makes_room and measured.used_bytes <= self._budget.file
+        return victims, reason
 
     def refuse(self, observed_at_ns: int) -> bool:
         """Count a new reading as lost if the buffer does not take any. Returns whether it was refused."""

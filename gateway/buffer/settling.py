@@ -11,7 +11,8 @@ from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.schema import ORPHANED
-from gateway.buffer.store import SetAside, Settlement, Store
+from gateway.buffer.settlement import SetAside, Settlement
+from gateway.buffer.store import Store
 from gateway.buffer.timekeeping import Timekeeper
 
 
@@ -60,11 +61,14 @@ class Settler:
         """Whether `request` is not durable yet."""
         return request in self._set_aside
 
-    async def settle(self, *, through: int, most_rows: int, row_bytes: int, facts: Mapping[str, str]) -> None:
+    async def settle(
+        self, *, through: int, most_rows: int, row_bytes: int, facts: Mapping[str, str], crowded_out: int
+    ) -> None:
         """Make it all durable in one transaction; `through` is the highest position committed.
 
         Up to `most_rows` rows that everybody has acknowledged are deleted with it: the rest stays in `backlogs.done`.
-        `row_bytes` is about what a row takes; `facts` are rows of `state`.
+        `row_bytes` is about what a row takes; `facts` are rows of `state`; `crowded_out` set-aside readings
+        have to leave.
         """
         await self._dispel_doubt()
         backlogs, changes = self._backlogs, self._backlogs.changes
@@ -72,7 +76,7 @@ class Settler:
         set_aside, episodes, left = list(self._set_aside), list(self._drops.unsaved.values()), set(backlogs.left)
         orphaned = bool(backlogs.orphaned)
         gone = {*left, ORPHANED} if self._orphaned and not orphaned else left
-        crowded_out = await self._store.settle(
+        crowded = await self._store.settle(
             Settlement(
                 destinations=_rows_of(backlogs, through),
                 left=tuple(gone),
@@ -83,6 +87,7 @@ class Settler:
                 done=done,
                 dropped=sorted(backlogs.dropping),
                 facts={**facts, "newest_ns": str(self._timekeeper.newest_ns)},
+                crowded_out=crowded_out,
                 rows_per_page=PAGE_BYTES // row_bytes,
             )
         )
@@ -94,8 +99,8 @@ class Settler:
         self._orphaned = orphaned
         for episode in episodes:
             self._drops.unsaved.pop(episode.id, None)
-        if crowded_out:
-            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.at(crowded_out))
+        if crowded:
+            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.at(crowded))
         self.settled = changes
 
     async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -22,56 +22,18 @@ import aiosqlite
 
 from gateway.buffer.bounds import Measured
 from gateway.buffer.connections import Connections, explained
-from gateway.buffer.drops import Episode, Loss
+from gateway.buffer.drops import Loss
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
+from gateway.buffer.settlement import Settlement, write_settlement
 
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
-
-SET_ASIDE_KEPT = 10_000
-"""Readings; when more are set aside, the oldest go."""
 
 Row = tuple[int, int, int, str, str | None]
 """position, group_id, observed_at_ns, body, quality"""
 
 _COLUMNS = 5
-_PIECE = 256  # rows that are deleted together
-_EPISODES_KEPT = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A reading to be moved out of a destination's way."""
-
-    destination: str
-    position: int
-    reason: str
-    set_aside_at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What is made durable together: see `Store.settle`."""
-
-    destinations: Sequence[tuple[str, int, str, int]]
-    """Rows of `destination`: name, through, pending, waiting."""
-    left: Sequence[str]
-    """Rows of `destination` that go."""
-    through: int
-    held: int
-    set_aside: Sequence[SetAside]
-    episodes: Sequence[Episode]
-    done: Sequence[tuple[int, int]]
-    """Ranges of rows to delete."""
-    facts: Mapping[str, str]
-    """Rows of `state`."""
-    dropped: Sequence[int] = ()
-    """Single rows to delete, ascending."""
-    rows_per_page: int = 1
-    """About how many rows share a page of the database."""
-    taken_back: Sequence[int] = ()
-    """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
 class Store:
@@ -133,10 +95,10 @@ class Store:
     async def settle(self, settlement: Settlement) -> list[tuple[int, int]]:
         """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction.
 
-        Returns position and time of the readings that had to leave the set-aside table because it is full.
+        Returns position and time of the readings that had to leave the set-aside table.
         """
         async with self._transaction("commit acknowledgements to"):
-            return await self._settle(settlement)
+            return await write_settlement(self._writer, settlement)
 
     async def retries(self) -> list[tuple[str, int]]:
         """`(destination, through)`: it is to be sent again what was set aside up to this id."""
@@ -217,8 +179,9 @@ class Store:
 
     async def measure(self) -> Measured:
         with explained(self._path, "measure"):
-            ((pages, free_pages, first, observed_at_ns),) = await self._writer.execute_fetchall(
-                "SELECT page_count, freelist_count, id, observed_at_ns FROM pragma_page_count, pragma_freelist_count "
+            ((pages, free_pages, has_set_aside, first, observed_at_ns),) = await self._writer.execute_fetchall(
+                "SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM set_aside), id, observed_at_ns "
+                "FROM pragma_page_count, pragma_freelist_count "
                 "LEFT JOIN (SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1)"
             )
         disk = os.statvfs(self._path.parent)
@@ -230,6 +193,7 @@ class Store:
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
             first_position=first,
             first_observed_ns=observed_at_ns,
+            has_set_aside=bool(has_set_aside),
         )
 
     @property
@@ -265,78 +229,6 @@ class Store:
                 if self._writer.in_transaction:
                     await self._writer.execute_fetchall("ROLLBACK")
                 raise
-
-    async def _settle(self, settlement: Settlement) -> list[tuple[int, int]]:
-        crowded_out: list[tuple[int, int]] = []
-        if settlement.taken_back:
-            ids = json.dumps(settlement.taken_back)
-            await self._writer.execute_fetchall(
-                "INSERT OR IGNORE INTO reading (id, group_id, observed_at_ns, body, quality) "
-                "SELECT position, group_id, observed_at_ns, body, quality FROM set_aside "
-                "WHERE id IN (SELECT value FROM json_each(?))",
-                (ids,),
-            )
-            await self._writer.execute_fetchall(
-                "DELETE FROM set_aside WHERE id IN (SELECT value FROM json_each(?))", (ids,)
-            )
-        for one in settlement.set_aside:
-            await self._writer.execute_fetchall(
-                "INSERT OR IGNORE INTO set_aside (destination, position, reason, set_aside_at_ns, group_id, "
-                "observed_at_ns, body, quality) SELECT ?, id, ?, ?, group_id, observed_at_ns, body, quality "
-                "FROM reading WHERE id = ?",
-                (one.destination, one.reason, one.set_aside_at_ns, one.position),
-            )
-        if settlement.set_aside:
-            rows = await self._writer.execute_fetchall(
-                "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "
-                "LIMIT max(0, (SELECT count(*) FROM set_aside) - ?)) RETURNING position, observed_at_ns",
-                (SET_ASIDE_KEPT,),
-            )
-            crowded_out = [(position, observed_at_ns) for position, observed_at_ns in rows]
-        if settlement.episodes:
-            await self._writer.executemany(
-                "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [astuple(episode) for episode in settlement.episodes],
-            )
-            await self._writer.execute_fetchall(
-                "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
-            )
-        if settlement.left:
-            await self._writer.execute_fetchall(
-                "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
-            )
-        await self._writer.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
-        facts = {**settlement.facts, "held": f"{settlement.through} {settlement.held}"}
-        await self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
-        if settlement.done:
-            await self._writer.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)
-        for start in range(0, len(settlement.dropped), _PIECE):
-            await self._delete(settlement.dropped[start : start + _PIECE], rows_per_page=settlement.rows_per_page)
-        return crowded_out
-
-    async def _delete(self, positions: Sequence[int], *, rows_per_page: int) -> None:
-        """Delete single rows so that their space is free.
-
-        SQLite frees a page when it is empty, or joins it to its neighbours when less than a third of it is in use. Of
-        pages that keep more, what is left is written anew, close together: it would have to be written anyhow.
-        """
-        first, last, victims = positions[0], positions[-1], json.dumps(positions)
-        among = "id IN (SELECT value FROM json_each(?))"
-        most = len(positions) * rows_per_page  # one on each page; where they are rarer, nothing can be gained
-        ((rows,),) = await self._writer.execute_fetchall(
-            "SELECT count(*) FROM (SELECT 1 FROM reading WHERE id BETWEEN ? AND ? LIMIT ?)", (first, last, most + 1)
-        )
-        if rows_per_page < 2 or rows > most:
-            await self._writer.execute_fetchall(f"DELETE FROM reading WHERE {among}", (victims,))  # noqa: S608
-            return
-        span = (first, last)
-        await self._writer.execute_fetchall(
-            f"INSERT INTO survivor SELECT * FROM reading WHERE id BETWEEN ? AND ? AND NOT {among}",  # noqa: S608
-            (*span, victims),
-        )
-        await self._writer.execute_fetchall("DELETE FROM reading WHERE id BETWEEN ? AND ?", span)
-        await self._writer.execute_fetchall("INSERT INTO reading SELECT * FROM survivor ORDER BY id")
-        await self._writer.execute_fetchall("DELETE FROM survivor")
 
 
 def _bucket(rows: int) -> int:

@@ -28,8 +28,9 @@ from gateway.buffer.model import StoreFailed
 from gateway.buffer.repair import Repair
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
+from gateway.buffer.settlement import SetAside
 from gateway.buffer.settling import Settler
-from gateway.buffer.store import MOST_ROWS, SetAside, Store
+from gateway.buffer.store import MOST_ROWS, Store
 from gateway.buffer.tail import Tail
 from gateway.buffer.thinning import Sweep
 from gateway.buffer.timekeeping import Timekeeper
@@ -269,7 +270,7 @@ class Writer:
                 self._drops.count(self._retention.refusing, Loss.of([one.observed_at_ns for one in refused]))
             if not self._retention.urgent:
                 return more
-            if self._backlogs.dropping:
+            if self._backlogs.dropping or self._retention.crowded_out:
                 await self._settle()
 
     async def _commit(self) -> None:
@@ -328,6 +329,7 @@ class Writer:
             most_rows=self._retention.rows_at_once,
             row_bytes=self._retention.row_bytes,
             facts=self._retention.facts,
+            crowded_out=self._retention.crowded_out,
         )
         await self._retention.keep_wal_short()
         now_s = asyncio.get_running_loop().time()

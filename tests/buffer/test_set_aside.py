@@ -18,12 +18,13 @@ import pytest
 from gateway.buffer import Buffer, BufferUnavailable, inspect, retries
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.retries import Request
-from gateway.buffer.store import SET_ASIDE_KEPT, Store
+from gateway.buffer.settlement import SET_ASIDE_KEPT
+from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
 from tests.buffer.conftest import Bench, Until
 
 if TYPE_CHECKING:
-    from gateway.buffer.store import Settlement
+    from gateway.buffer.settlement import Settlement
 
 DAY_NS = 86_400 * 10**9
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drivers.model import PointGroup, Reading
 from drivers.settings import Priority
+from gateway.buffer import inspect
 from gateway.config import Durability, WhenFull
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.buffer.conftest import Bench
+    from tests.buffer.conftest import Bench, Until
 
 MIB = 2**20
 SMALLEST = 1_000_000
@@ -52,8 +55,12 @@ def observed(path: Path) -> Iterator[Observed]:
         found.most_bytes = int(process.communicate("")[0])
 
 
+def wal_bytes(path: Path) -> int:
+    return path.with_name(f"{path.name}-wal").stat().st_size
+
+
 def on_disk_bytes(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
+    return path.stat().st_size + wal_bytes(path)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +89,66 @@ async def test_the_files_never_pass_max_bytes(
             held = await buffer.peek("broker", after=0, limit=readings)
             assert len(held) == buffer.backlog("broker") == bench.health.readings
     assert max_bytes // 3 < observer.most_bytes <= max_bytes
+
+
+async def test_what_was_set_aside_gives_way_when_nothing_else_is_left(bench: Bench) -> None:
+    async with bench.open(max_bytes=SMALLEST, durability=Durability.PROCESS_CRASH) as buffer:
+        for number in range(150):
+            buffer.append(bench.fat(number))
+            await buffer.flush()
+            await buffer.set_aside("broker", buffer.last_committed, "too large")
+            assert on_disk_bytes(bench.path) <= SMALLEST
+        await buffer.flush()
+        status = inspect.status(bench.path)
+        assert buffer.last_committed == 150
+    assert status.set_aside["broker"] + bench.health.dropped["set-aside-full"] == 150
+    assert status.set_aside["broker"] > 40
+    assert bench.health.dropped["max-bytes"] == 0
+
+
+async def test_a_reading_that_can_never_fit_is_dropped_and_counted(bench: Bench) -> None:
+    async with bench.open(max_bytes=SMALLEST) as buffer:
+        buffer.append(bench.reading(1.0))
+        buffer.append(bench.reading(2.0, True, "ä" * 40_000))
+        buffer.append(bench.reading(3.0))
+        await buffer.flush()
+        assert [one.reading.values[0] for one in await buffer.peek("broker", after=0)] == [1.0, 3.0]
+    assert bench.health.dropped["max-bytes"] == 1
+
+
+async def test_a_log_that_somebody_reads_grows_with_one_warning_and_is_cut_off_afterwards(
+    bench: Bench, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench.open(max_bytes=SMALLEST, durability=Durability.PROCESS_CRASH) as buffer:
+        buffer.append(bench.fat(0))
+        await buffer.flush()
+        with closing(sqlite3.connect(bench.path, isolation_level=None)) as shell:
+            shell.execute("BEGIN")
+            shell.execute("SELECT count(*) FROM reading").fetchone()
+            for number in range(130):
+                buffer.append(bench.fat(number))
+                await buffer.flush()
+            assert wal_bytes(bench.path) > SMALLEST // 2
+        await until(lambda: wal_bytes(bench.path) < SMALLEST // 4)
+        assert on_disk_bytes(bench.path) <= SMALLEST
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "another process keeps reading it" in warning
+
+
+async def test_low_priority_that_lies_among_others_frees_its_space(bench: Bench) -> None:
+    """As many of low priority go as room is needed for, not all that there are."""
+    group = PointGroup("lamp", 1.0, bench.group.points)
+    async with bench.open(max_bytes=3 * MIB, durability=Durability.PROCESS_CRASH) as buffer:
+        for number in range(6000):
+            values = (float(number), True, "x" * 300, None)
+            buffer.append(Reading(bench.group, bench.now_ns + number, values))
+            buffer.append(Reading(group, bench.now_ns + number, values), priority=Priority.LOW)
+            if number % 100 == 0:
+                await buffer.flush()
+        await buffer.flush()
+        left = await buffer.peek("broker", after=0, limit=20_000)
+        low = [one for one in left if one.reading.group.device == "lamp"]
+        dropped = bench.health.dropped["max-bytes"]
+        assert len(left) == 12_000 - dropped
+        assert len(left) - len(low) == 6000
+        assert sum(len(one.reading.values[2]) for one in left if isinstance(one.reading.values[2], str)) > 1.8 * MIB
