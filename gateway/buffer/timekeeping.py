@@ -42,12 +42,9 @@ class Timekeeper:
         true_ns = [era.true_offset_ns for era in known if era.true_offset_ns is not None]
         self._true_offset_ns = true_ns[-1] if true_ns else None
         self._earliest_offset_ns = min(true_ns, default=None)
-        offset_ns = clock.offset_ns()
-        if known and known[-1] is eras.newest and abs(offset_ns - known[-1].offset_ns) <= STEP_NS:
-            self.present = known[-1]
-        else:
-            self.present = self._begin(offset_ns)
-        if self.present.correction_ns != 0:
+        goes_on = known and known[-1] is eras.newest
+        self.present = known[-1] if goes_on else self._begin(clock.offset_ns())
+        if not self._was_stepped() and self.present.correction_ns != 0:
             self._tell_unset()
 
     @property
@@ -64,12 +61,12 @@ class Timekeeper:
         """That of a reading that is taken now."""
         offset_ns = self._clock.wall_ns() - self._clock.boot_ns()
         if abs(offset_ns - self.present.offset_ns) > STEP_NS:
-            self._check()
+            self._was_stepped()
         return self.present
 
     def look(self) -> None:
         """To be called about once a second: the clock may be set while nothing is read, or be found to be right."""
-        self._check()
+        self._was_stepped()
         wall_ns = self._clock.wall_ns()
         if (
             self.present.correction_ns is None
@@ -121,11 +118,12 @@ class Timekeeper:
         known = era.correction_ns is not None and self._earliest_offset_ns is not None
         return known or era.boot_id == self._clock.boot_id
 
-    def _check(self) -> None:
+    def _was_stepped(self) -> bool:
+        """Take note of it if the clock was stepped."""
         offset_ns, before = self._clock.offset_ns(), self.present
         step_ns = offset_ns - before.offset_ns
         if abs(step_ns) <= STEP_NS:
-            return
+            return False
         boot_ns = self._clock.boot_ns()
         if before.correction_ns == 0:
             self._newest_ns = boot_ns + before.offset_ns
@@ -144,6 +142,7 @@ class Timekeeper:
             _log.warning("the clock was stepped by %.1f s, to %s", step_ns / 1e9, now)
         if was_set and not is_set:
             self._tell_unset()
+        return True
 
     def _begin(self, offset_ns: int) -> Era:
         if self._is_set(offset_ns):

@@ -87,8 +87,9 @@ async def test_a_boot_whose_clock_was_never_set_stays_marked(bench: Bench) -> No
 
 
 async def test_a_clock_that_was_set_while_the_gateway_was_down_corrects_what_was_read_since_the_boot(
-    bench: Bench,
+    bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     bench.reboot(wall_ns=0)
     async with bench.open() as buffer:
         await read(bench, buffer)
@@ -97,6 +98,7 @@ async def test_a_clock_that_was_set_while_the_gateway_was_down_corrects_what_was
         await buffer.flush()
         await read(bench, buffer)
         assert await times(buffer) == {1: (2_000_000_001, "good"), 2: (2_000_000_002, "good")}
+    assert "the clock has been set: it was stepped by 2000000000.0 s" in caplog.text
 
 
 @pytest.mark.parametrize(

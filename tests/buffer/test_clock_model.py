@@ -167,4 +167,4 @@ class ClockMachine(RuleBasedStateMachine):
 
 
 TestClock = ClockMachine.TestCase
-TestClock.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestClock.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
