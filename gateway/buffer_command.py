@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import isinf
 
 import orjson
 
@@ -98,19 +99,38 @@ def _print_status(status: inspect.BufferStatus, *, max_bytes: int) -> None:
     if status.oldest_ns is not None and status.newest_ns is not None:
         print(f"oldest     {_utc(status.oldest_ns)}")
         print(f"newest     {_utc(status.newest_ns)}")
+    if status.seconds_until_full is not None:
+        print(f"full       {_until(status.seconds_until_full)}")
     for name, backlog in status.backlog.items():
         print(f"waiting    {backlog} for {name}")
     for name, readings in status.set_aside.items():
         print(f"set aside  {readings} for {name} ({SET_ASIDE_KEPT} are kept in all)")
     if not status.set_aside:
         print("set aside  0")
-    for drop in status.dropped:
-        print(
-            f"dropped    {drop.readings} ({drop.reason}), "
-            f"observed {_utc(drop.first_observed_ns)} to {_utc(drop.last_observed_ns)}"
-        )
+    for reason in dict.fromkeys(drop.reason for drop in status.dropped):
+        print(f"dropped    {_drops([drop for drop in status.dropped if drop.reason == reason])}")
     if not status.dropped:
         print("dropped    0")
+
+
+def _until(seconds: float) -> str:
+    if seconds == 0:
+        return "now"
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length_s:
+            return "not filling" if isinf(seconds) else f"in {seconds / length_s:.0f} {unit} at the present rate"
+    return f"in {seconds:.0f} s at the present rate"
+
+
+def _drops(episodes: Sequence[inspect.DropRecord]) -> str:
+    """All that was lost for one reason."""
+    times = "" if len(episodes) == 1 else f" {len(episodes)} times"
+    first_ns = min(one.first_observed_ns for one in episodes)
+    last_ns = max(one.last_observed_ns for one in episodes)
+    return (
+        f"{sum(one.readings for one in episodes)} ({episodes[0].reason}){times}, observed {_utc(first_ns)} to "
+        f"{_utc(last_ns)}, last dropped {_utc(max(one.until_ns for one in episodes))}"
+    )
 
 
 def _print_lines(objects: Iterable[dict[str, object]]) -> None:

@@ -86,6 +86,8 @@ class BufferHealth:
     """Readings dropped before every destination had them, by reason (`max-bytes`, `max-age`, `min-free-disk` …)."""
     commit_seconds: Histogram = field(default_factory=Histogram)
     seconds_until_full: float = float("inf")
+    """Until the first limit in bytes is reached at the rate of the last minute: 0 when it is, infinity while none comes
+    nearer."""
     writable: bool = True
     """False while commits fail (full disk, I/O error)."""
     detail: str = ""

@@ -28,12 +28,12 @@ Damage
     vanished is counted. `docs/decisions/0013-damage.md` argues it.
 
 Modules
-    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras
+    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras, thinning
     at open  lock, schema, facts, opening (synchronous, in a thread)
     damage   damage (recognised), mark, readable and salvage (copied), replacing (of files), repair (while running)
-    running  connections, store (SQL), writer (the task), settling (what became of readings),
+    running  connections, store, settlement (SQL), writer (the task), settling (what became of readings),
              retries (set aside, sent again), leaving (of a destination), trouble, buffer
-             retention (max_bytes, min_free_disk, max_age), thinning, drops, timekeeping (the wall clock)
+             retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
 """
 
 from gateway.buffer.buffer import Buffer

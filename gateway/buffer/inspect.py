@@ -8,6 +8,7 @@ write-ahead log from being emptied. What it sees of acknowledgements is at most 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from gateway.buffer.ranges import Ranges
 from gateway.buffer.schema import ORPHANED, connection, identify
 
 _CHUNK = 500
+_FORECAST_HOLDS_NS = 150_000_000_000
 _ROWS = """
     SELECT reading.id, device, period_s, points, observed_at_ns, body, quality
     FROM reading JOIN point_group ON point_group.id = group_id
@@ -63,6 +65,8 @@ class BufferStatus:
     newest_ns: int | None
     backlog: Mapping[str, int]
     """Readings that each destination has not acknowledged."""
+    seconds_until_full: float | None
+    """As the gateway has foreseen it within the last minutes; None when it does not run."""
     set_aside: Mapping[str, int]
     """Readings that each destination has refused; at most `SET_ASIDE_KEPT` together."""
     dropped: tuple[DropRecord, ...]
@@ -99,6 +103,7 @@ def status(path: Path) -> BufferStatus:
                 for name, seen, waiting in database.execute("SELECT name, through, waiting FROM destination")
                 if name != ORPHANED
             },
+            seconds_until_full=_forecast(state.get("full")),
             set_aside=dict(set_aside),
             dropped=tuple(DropRecord(*row) for row in episodes),
         )
@@ -189,6 +194,11 @@ def _message(identity: str, columns: list[Any], era: Era) -> dict[str, object]:
         "values": {name: value for name, value in zip(names, reading.values, strict=True) if value is not None},
         "quality": {names[index]: str(quality) for index, quality in reading.quality.items()},
     }
+
+
+def _forecast(text: str | None) -> float | None:
+    foreseen_at_ns, seconds = (text or "0 inf").split()
+    return float(seconds) if abs(time.time_ns() - int(foreseen_at_ns)) < _FORECAST_HOLDS_NS else None
 
 
 def _size_bytes(path: Path) -> int:

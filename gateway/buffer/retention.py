@@ -80,8 +80,9 @@ class Retention:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Rows of `state` that belong to what has been dropped."""
-        return {"sweeps": encode_sweeps(self._sweeps)}
+        """Rows of `state`: what has been thinned, and the forecast of now for whoever looks from outside."""
+        full = f"{self._clock_ns()} {self._health.seconds_until_full:.0f}"
+        return {"sweeps": encode_sweeps(self._sweeps), "full": full}
 
     async def look(self, now_s: float) -> bool:
         """Measure, decide, and drop what has to go: it is counted as lost and joins `backlogs.dropping`, which the

@@ -40,6 +40,7 @@ from gateway.health import BufferHealth
 
 _SPACING_S = 0.005
 _SETTLE_WITHIN_S = 1.0
+_SETTLE_EVERY_S = 60.0  # while readings wait: others see the forecast
 _LOOK_EVERY_S = 1.0
 _LAST_ATTEMPTS = 3  # when the gateway stops while the database does not accept commits, and
 _LAST_PAUSE_S = 0.1  # between them
@@ -101,6 +102,7 @@ class Writer:
         self._progress = asyncio.Event()
         self._hurry = 0
         self._settle_at_s = 0.0 if backlogs.done else float("inf")
+        self._settled_s = time.monotonic()
         self._look_at_s = 0.0
         self._commit_at_s = 0.0
         self._uninspected_bytes = 0
@@ -256,6 +258,7 @@ class Writer:
             self._uninspected_bytes = 0
             self._count_held()
         forced = self._hurry > 0 or self._stopping.is_set()
+        forced = forced or bool(self._backlogs.held and now_s >= self._settled_s + _SETTLE_EVERY_S)
         if forced or self._backlogs.dropping or self._drops.unsaved or now_s >= self._settle_at_s:
             await self._settle()
 
@@ -332,7 +335,7 @@ class Writer:
             crowded_out=self._retention.crowded_out,
         )
         await self._retention.keep_wal_short()
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._settled_s = asyncio.get_running_loop().time()
         if backlogs.done:  # more than one transaction should delete
             self._settle_at_s = now_s
         else:

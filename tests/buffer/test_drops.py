@@ -1,0 +1,60 @@
+"""Loss is told at its edges and every hour between, and is written down with times and positions."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.health import BufferHealth
+
+SECOND_NS = 10**9
+START_NS = 1_800_000_000 * SECOND_NS
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    found = [(record.levelno, record.getMessage()) for record in caplog.records]
+    caplog.clear()
+    return found
+
+
+def test_an_episode_is_told_when_it_begins_every_hour_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    drops = Drops(BufferHealth(), next_id=1, clock_ns=lambda: START_NS)
+    for second in range(9001):
+        if second < 8000:
+            drops.count(DropReason.MAX_BYTES, Loss.at([(second + 1, START_NS + second * SECOND_NS)]))
+        drops.look(float(second))
+    (begun, first_hour, second_hour) = told(caplog)
+    assert begun[0] == first_hour[0] == second_hour[0] == logging.ERROR
+    assert "(max-bytes): 1 so far" in begun[1]
+    assert "still dropping readings from the buffer (max-bytes): 3600 in 1.0 hours, 3601 so far" in first_hour[1]
+    assert "7201 so far, observed from 2027-01-15T08:00:00.000Z to 2027-01-15T10:00:00.000Z" in second_hour[1]
+    drops.look(4 * 3600.0)
+    assert "799 in 2.0 hours, 8000 so far" in told(caplog)[0][1]
+    drops.look(6 * 3600.0)
+    assert told(caplog) == []  # nothing more was lost
+    drops.ended(DropReason.MAX_BYTES)
+    ((level, ended),) = told(caplog)
+    assert level == logging.INFO
+    assert "no longer dropping readings (max-bytes): 8000 were lost" in ended
+
+
+def test_an_episode_knows_between_which_positions_it_was() -> None:
+    drops = Drops(BufferHealth(), next_id=7, clock_ns=lambda: START_NS)
+    drops.count(DropReason.MAX_BYTES, Loss.of([START_NS]))
+    (episode,) = drops.unsaved.values()
+    assert (episode.id, episode.first_position, episode.last_position) == (7, None, None)
+    drops.count(DropReason.MAX_BYTES, Loss.at([(9, START_NS + 2), (4, START_NS + 1)]))
+    drops.count(DropReason.MAX_BYTES, Loss.of([START_NS - 1]))
+    assert (episode.readings, episode.first_position, episode.last_position) == (4, 4, 9)
+    assert (episode.first_observed_ns, episode.last_observed_ns) == (START_NS - 1, START_NS + 2)
+
+
+def test_each_reason_has_its_own_count_and_all_begin_with_zero() -> None:
+    health = BufferHealth()
+    drops = Drops(health, next_id=1, clock_ns=lambda: START_NS)
+    assert health.dropped == dict.fromkeys((reason.value for reason in DropReason), 0)
+    drops.count(DropReason.THINNED, Loss.at([(1, START_NS), (3, START_NS)]))
+    assert (health.dropped["thinned"], health.dropped["max-bytes"]) == (2, 0)
