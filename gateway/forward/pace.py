@@ -7,6 +7,16 @@ from collections.abc import Iterator, Sequence
 from gateway.buffer import StoredReading
 
 BURST_S = 1.0
+"""How many seconds' worth a full token bucket holds."""
+QUEUE_S = 0.02
+"""How much longer than the quickest an answer may take before history is held back."""
+FIRST_WINDOW, LEAST_WINDOW, MOST_WINDOW = 32, 8, 1000
+MESSAGE_VALUES = 100
+"""A message costs as much as this many values in a message do."""
+TURN_VALUES = 2_000
+"""How much a lane sends before it lets others run; about a millisecond."""
+CHUNK_VALUES, CHUNK_READINGS = 10_000, 100
+"""How much is taken from the buffer at once, at most."""
 
 
 class TokenBucket:
@@ -21,6 +31,43 @@ class TokenBucket:
         empty_s = max(self._empty_s, now_s - BURST_S)
         self._empty_s = empty_s + amount / self._per_second
         return max(0.0, empty_s - now_s)
+
+
+class HistoryWindow:
+    """How many messages of history may be unacknowledged, so that live ones do not queue behind them.
+
+    Like LEDBAT (RFC 6817) it watches how much longer answers take than the quickest did: that time is spent in a queue,
+    here or in the broker. Once in each round trip it shrinks when the queue is long and grows when it is short. The
+    caller brings the clock.
+    """
+
+    def __init__(self) -> None:
+        self.messages = FIRST_WINDOW
+        self._quickest_s = float("inf")
+        self._next_s = float("-inf")
+
+    def answered(self, waited_s: float, *, now_s: float) -> None:
+        """A message, of history or not, was acknowledged after this time."""
+        self._quickest_s = min(self._quickest_s, waited_s)
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + waited_s
+        if waited_s - self._quickest_s > QUEUE_S:
+            self.messages = max(LEAST_WINDOW, self.messages * 2 // 3)
+        else:
+            self.messages = min(MOST_WINDOW, self.messages + self.messages // 4 + 1)
+
+
+def turn_is_over(sent_values: int, sent_messages: int) -> bool:
+    """Whether a lane has sent enough for now."""
+    return sent_values + sent_messages * MESSAGE_VALUES >= TURN_VALUES
+
+
+def chunk_after(stored: Sequence[StoredReading]) -> int:
+    """How many readings to take from the buffer at once, when the last ones were these."""
+    if not stored:
+        return CHUNK_READINGS
+    return max(1, min(CHUNK_READINGS, CHUNK_VALUES * len(stored) // values_in(stored)))
 
 
 def messages(stored: Sequence[StoredReading], *, batch: int) -> Iterator[Sequence[StoredReading]]:

@@ -10,14 +10,31 @@ from typing import Any
 
 from gateway.buffer import Buffer, StoredReading
 from gateway.config import DestinationSettings, ReplayOrder
-from gateway.forward.pace import TokenBucket, messages, values_in
+from gateway.forward.pace import (
+    CHUNK_READINGS,
+    HistoryWindow,
+    TokenBucket,
+    chunk_after,
+    messages,
+    turn_is_over,
+    values_in,
+)
 from gateway.forward.refusals import Refusals
 from gateway.health import DestinationHealth
-from gateway.mqtt import Acknowledgement, Connection, DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
+from gateway.mqtt import (
+    Acknowledgement,
+    Connection,
+    DestinationUnavailable,
+    MessageTooLarge,
+    Token,
+    Verdict,
+    verdict,
+    words,
+)
 from gateway.payloads.json import JsonPayload
 
-CHUNK = 100
-"""Readings taken from the buffer at once; other tasks run between two chunks."""
+HISTORY_SHARE = 0.75
+"""How much of the window history may take beside a live lane."""
 SWEEP_S = 30.0
 """How often a sweep looks for readings that the lanes have passed by."""
 SETTLE_S = 2.0
@@ -26,11 +43,12 @@ SETTLE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """How a range of readings is sent: what of the window it leaves free, and what limits its rate."""
+    """How a range of readings is sent: how much of the window it may take, and what limits its rate."""
 
     historical: bool
-    reserve: int = 0
+    share: float = 1.0
     bucket: TokenBucket | None = None
+    window: HistoryWindow | None = None
 
 
 Beside = Callable[[Connection], Coroutine[Any, Any, None]]
@@ -69,6 +87,8 @@ class Session:
         self._boundary = buffer.last_committed
         self._passed = self._boundary
         self._in_flight: set[int] = set()
+        self._history_in_flight: set[Token] = set()
+        self._window = HistoryWindow()
         self._postponed: list[Acknowledgement] = []
         self._history_sent = asyncio.Event()
         self._progress = asyncio.Event()
@@ -136,8 +156,7 @@ class Session:
             async with asyncio.timeout(drain_s):
                 await self._buffer.flush()
                 while self._buffer.backlog(self._name):
-                    self._progress.clear()
-                    await self._progress.wait()
+                    await self._progressed()
         except TimeoutError:
             return
 
@@ -151,12 +170,12 @@ class Session:
 
     async def _history(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
-        await self._send(self._replay(reserve=self._connection.window // 4), after=0, until=self._boundary)
+        await self._send(self._replay(), after=0, until=self._boundary)
         self._history_sent.set()
 
     async def _in_order(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
-        await self._send(self._replay(reserve=0), after=0, until=self._boundary)
+        await self._send(Lane(historical=True, bucket=self._bucket), after=0, until=self._boundary)
         self._history_sent.set()
         await self._live()
 
@@ -167,7 +186,7 @@ class Session:
                 await stopping.wait()
 
     async def _sweep(self) -> None:
-        lane = self._replay(reserve=self._connection.window // 4)
+        lane = self._replay()
         await self._history_sent.wait()
         returned = 0
         while True:
@@ -176,17 +195,25 @@ class Session:
                     returned = await self._buffer.returned(self._name, seen=returned)
             await self._send(lane, after=0, until=self._passed)
 
-    def _replay(self, *, reserve: int) -> Lane:
-        return Lane(historical=True, reserve=reserve, bucket=self._bucket)
+    def _replay(self) -> Lane:
+        """History beside a live lane."""
+        return Lane(historical=True, share=HISTORY_SHARE, bucket=self._bucket, window=self._window)
 
     async def _send(self, lane: Lane, *, after: int, until: int) -> None:
         """Publish what is unacknowledged and not in flight after `after` and up to `until`, oldest first."""
+        limit = CHUNK_READINGS
         while after < until:
-            stored = await self._buffer.peek(self._name, after=after, until=until, limit=CHUNK)
+            stored = await self._buffer.peek(self._name, after=after, until=until, limit=limit)
             fresh = [item for item in stored if item.position not in self._in_flight]
+            sent_values = sent_messages = 0
             for message in messages(fresh, batch=self._settings.batch):
                 await self._publish(message, lane)
-            after = stored[-1].position if len(stored) == CHUNK else until
+                sent_values, sent_messages = sent_values + values_in(message), sent_messages + 1
+                if turn_is_over(sent_values, sent_messages):
+                    sent_values = sent_messages = 0
+                    await asyncio.sleep(0)
+            after = stored[-1].position if len(stored) == limit else until
+            limit = chunk_after(stored)
             await asyncio.sleep(0)
 
     async def _publish(self, message: Sequence[StoredReading], lane: Lane) -> None:
@@ -194,12 +221,17 @@ class Session:
             delay_s = lane.bucket.delay_s(values_in(message), now_s=asyncio.get_running_loop().time())
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
-        await self._connection.room(reserve=lane.reserve)
+        if lane.window is not None:
+            while len(self._history_in_flight) >= lane.window.messages:
+                await self._progressed()
+        await self._connection.room(share=lane.share)
         topic, body = self._payload.encode(message, historical=lane.historical)
         token = tuple([item.position for item in message])
         try:
             self._connection.publish(topic, body, token=token)
             self._in_flight.update(token)
+            if lane.window is not None:
+                self._history_in_flight.add(token)
         except MessageTooLarge as error:
             await self._publish_smaller(message, lane, reason=str(error))
 
@@ -222,8 +254,11 @@ class Session:
         """Do what the broker's answers say: all that was accepted leaves the buffer in one step."""
         done: list[int] = []
         refused: list[Acknowledgement] = []
+        now_s = asyncio.get_running_loop().time()
         for answer in answers:
             self._in_flight.difference_update(answer.token)
+            self._history_in_flight.discard(answer.token)
+            self._window.answered(answer.waited_s, now_s=now_s)
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
                     done.extend(answer.token)
@@ -240,6 +275,10 @@ class Session:
         await self._refusals.refused(refused)
         self._health.backlog = self._buffer.backlog(self._name)
         self._progress.set()
+
+    async def _progressed(self) -> None:
+        self._progress.clear()
+        await self._progress.wait()
 
     def _say(self, *, online: bool) -> None:
         topic, body = self._payload.status(online=online)

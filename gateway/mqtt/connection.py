@@ -69,13 +69,12 @@ class Connection:
         """Messages that were published, whose acknowledgement is awaited and has not come yet."""
         return sum(sent.token is not None for sent in self._in_flight.values())
 
-    async def room(self, *, reserve: int = 0) -> int:
-        """Wait until a message may be published and `reserve` more after it; how many may go now."""
+    async def room(self, *, share: float = 1.0) -> None:
+        """Wait until a message may be published within this share of the window, in messages and in bytes."""
         while True:
             self._raise_if_lost()
-            free = self.window - reserve - len(self._in_flight)
-            if free > 0 and self._bytes_in_flight < MOST_BYTES_IN_FLIGHT:
-                return free
+            if len(self._in_flight) < self.window * share and self._bytes_in_flight < MOST_BYTES_IN_FLIGHT * share:
+                return
             await self._changed()
 
     def publish(self, topic: str, payload: bytes, *, token: Token, retain: bool = False) -> None:

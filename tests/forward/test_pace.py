@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.model import Point, PointGroup, Reading
 from gateway.buffer import StoredReading
-from gateway.forward.pace import TokenBucket, messages, values_in
+from gateway.forward.pace import (
+    FIRST_WINDOW,
+    LEAST_WINDOW,
+    MOST_WINDOW,
+    HistoryWindow,
+    TokenBucket,
+    chunk_after,
+    messages,
+    turn_is_over,
+    values_in,
+)
 
 INFEED, OUTFEED = (PointGroup(device, 1.0, (Point("a"), Point("b"))) for device in ("infeed", "outfeed"))
 
@@ -62,3 +73,52 @@ def test_values_are_counted_without_those_that_are_absent():
 
 def test_a_reading_without_values_counts_as_one():
     assert values_in([StoredReading(1, Reading(INFEED, 0, (None, None)))]) == 1
+
+
+def answered(window, *waits_s, now_s=0.0):
+    """Each answer comes as soon as it can after the one before."""
+    for waited_s in waits_s:
+        now_s += waited_s
+        window.answered(waited_s, now_s=now_s)
+    return now_s
+
+
+@pytest.mark.parametrize("distance_s", [0.001, 0.3], ids=["near", "far"])
+def test_history_takes_the_whole_window_of_a_broker_that_stays_as_quick_as_it_was(distance_s):
+    window = HistoryWindow()
+    answered(window, *[distance_s + 0.01, distance_s] * 20)
+    assert window.messages == MOST_WINDOW
+
+
+def test_history_gives_way_when_answers_take_longer_than_they_did_and_never_stops():
+    window = HistoryWindow()
+    now_s = answered(window, *[0.002] * 40)
+    now_s = answered(window, 0.05, now_s=now_s)
+    assert MOST_WINDOW / 2 < window.messages < MOST_WINDOW
+    now_s = answered(window, *[0.05] * 40, now_s=now_s)
+    assert window.messages == LEAST_WINDOW
+    answered(window, *[0.002] * 80, now_s=now_s)
+    assert window.messages == MOST_WINDOW
+
+
+def test_answers_that_come_together_count_once():
+    window = HistoryWindow()
+    window.answered(0.001, now_s=10.0)
+    before = window.messages
+    for _ in range(100):
+        window.answered(0.5, now_s=11.0)
+    assert before > window.messages > before / 2 > FIRST_WINDOW / 4
+
+
+def test_a_turn_ends_by_values_and_by_messages():
+    assert not turn_is_over(1000, 1)
+    assert turn_is_over(2000, 1)
+    assert turn_is_over(20, 20)
+
+
+def test_fewer_readings_are_taken_at_once_the_larger_they_are():
+    wide = PointGroup("wide", 1.0, tuple(Point(f"p{n}") for n in range(1000)))
+    assert chunk_after([StoredReading(1, Reading(wide, 0, (1,) * 1000))] * 10) == 10
+    assert chunk_after([StoredReading(1, Reading(INFEED, 0, (1, 2)))] * 10) == 100
+    assert chunk_after([]) == 100
+    assert chunk_after([StoredReading(1, Reading(wide, 0, (1,) * 90000))]) == 1

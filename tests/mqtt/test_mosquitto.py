@@ -46,16 +46,16 @@ async def test_the_window_is_the_brokers_receive_maximum(mosquitto, broker, coll
     assert "receive maximum" not in mosquitto.log
 
 
-async def test_a_reserve_of_the_window_is_left_free(mosquitto, broker, collect):
+async def test_a_share_of_the_window_leaves_the_rest_free(mosquitto, broker, collect):
     mosquitto.options.append("max_inflight_messages 5")
     mosquitto.start()
     async with broker(mosquitto.url).connect() as connection:
-        assert await connection.room() == 5
-        assert await connection.room(reserve=2) == 3
         for number in range(3):
+            await connection.room(share=0.6)
             connection.publish("hub/a", b"x", token=(number,))
-        assert await connection.room() == 2
-        await asyncio.wait_for(connection.room(reserve=2), 10)
+        await connection.room()
+        assert connection.in_flight == 3
+        await asyncio.wait_for(connection.room(share=0.6), 10)
         assert connection.in_flight < 3
 
 
@@ -138,7 +138,7 @@ async def test_a_goodbye_drops_the_will(mosquitto, broker, collect):
 async def test_a_killed_broker_ends_every_wait(mosquitto, broker):
     mosquitto.start()
     async with broker(mosquitto.url).connect() as connection:
-        waiting = asyncio.gather(connection.acknowledgements(), connection.room(reserve=10**6), return_exceptions=True)
+        waiting = asyncio.gather(connection.acknowledgements(), connection.room(share=0.0), return_exceptions=True)
         await asyncio.sleep(0)
         mosquitto.stop(signal.SIGKILL)
         errors = await asyncio.wait_for(waiting, 10)

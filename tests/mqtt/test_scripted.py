@@ -293,6 +293,9 @@ async def test_a_window_of_bytes_bounds_what_is_held_for_a_broker_that_does_not_
         for number in range(16):
             await connection.room()
             connection.publish("hub/a", b"x" * 2**16, token=(number,))
+            if number == 12:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(connection.room(share=0.75), 0)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(connection.room(), 0)
         assert connection.in_flight < connection.window
