@@ -223,3 +223,39 @@ async def test_setting_the_clock_is_said_once(bench: Bench, caplog: pytest.LogCa
         "the clock has been set: it was stepped by 2000000000.0 s, to 2033-05-18T03:33:24.000Z",
         "the clock was stepped by -3600.0 s, to 2033-05-18T02:33:27.000Z",
     ]
+
+
+def eras(bench: Bench) -> list[int]:
+    """Where they begin, as the database has it."""
+    with closing(sqlite3.connect(bench.path)) as database:
+        return [first for (first,) in database.execute("SELECT first_position FROM clock_era ORDER BY first_position")]
+
+
+async def test_eras_whose_readings_are_gone_are_forgotten_with_the_next_start(bench: Bench) -> None:
+    async with bench.open() as buffer:
+        for _ in range(4):
+            await read(bench, buffer, 2)
+            bench.step(3600)
+        assert eras(bench) == [1, 3, 5, 7]
+        buffer.acknowledge("broker", [1, 2, 3])
+    async with bench.open() as buffer:
+        assert eras(bench)[:3] == [3, 5, 7]
+        buffer.acknowledge("broker", range(1, 9))
+    async with bench.open():
+        assert len(eras(bench)) == 1
+
+
+async def test_a_clock_that_never_rests_leaves_a_bounded_number_of_eras(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("eras", "store"):
+        monkeypatch.setattr(f"gateway.buffer.{module}.MOST_ERAS", 3)
+    bench.reboot(wall_ns=0)
+    async with bench.open() as buffer:
+        for _ in range(5):
+            await read(bench, buffer)
+            bench.step(100)
+        assert eras(bench) == [3, 4, 5]
+        marks = {1: "good", 2: "good", 3: MARKED, 4: MARKED, 5: MARKED}
+        assert {one: quality for one, (_, quality) in (await times(buffer)).items()} == marks
+        assert exported(bench) == await times(buffer)
