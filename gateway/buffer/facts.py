@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.settings import Priority
@@ -31,6 +32,8 @@ class Facts:
 
     state: dict[str, str]
     places: dict[str, Place]
+    held: int
+    """Readings that somebody waits for or that are orphaned: by the book, for counting them would read every page."""
     skipped: Ranges
     groups: Groups
     oldest: int | None
@@ -52,7 +55,7 @@ class Facts:
     @property
     def last(self) -> int:
         """The highest position that it knows of; 0 when there is none."""
-        return max(self.newest or 0, max((place.through for place in self.places.values()), default=0))
+        return _last(self.newest, self.places)
 
 
 def read_facts(database: sqlite3.Connection) -> Facts:
@@ -62,12 +65,15 @@ def read_facts(database: sqlite3.Connection) -> Facts:
     (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
     try:
         state: dict[str, str] = dict(database.execute("SELECT key, value FROM state").fetchall())
+        places = {
+            name: Place(int(through), decode_ranges(pending), int(waiting))
+            for name, through, pending, waiting in database.execute("SELECT * FROM destination")
+        }
+        through, held = (int(number) for number in state.get("held", "0 0").split())
         return Facts(
             state=state,
-            places={
-                name: Place(int(through), decode_ranges(pending), int(waiting))
-                for name, through, pending, waiting in database.execute("SELECT * FROM destination")
-            },
+            places=places,
+            held=held + _last(newest, places) - through,
             skipped=decode_ranges(state.get("skipped", "[]")),
             groups=Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group")),
             oldest=oldest,
@@ -80,6 +86,10 @@ def read_facts(database: sqlite3.Connection) -> Facts:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Unsound(f"a row says what was never written: {error}") from error
+
+
+def _last(newest: int | None, places: Mapping[str, Place]) -> int:
+    return max(newest or 0, max((place.through for place in places.values()), default=0))
 
 
 def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[None, None]:

@@ -199,13 +199,12 @@ def _stand(
     before = {name: _backlog(place, through=facts.last) for name, place in facts.places.items()}
     # without any: a new database, or a salvaged one whose destinations could not be read
     wanted = union(one.pending for one in before.values()) if before else existing.copy()
-    held = _held(database, before, wanted)
     backlogs: dict[str, Backlog] = {}
     for name, start in destinations.items():
         if name in before:
             backlogs[name] = before[name]
         elif not before or start is Start.OLDEST:
-            backlogs[name] = Backlog(wanted.copy(), held)
+            backlogs[name] = Backlog(wanted.copy(), facts.held)
         else:
             backlogs[name] = Backlog(Ranges(), 0)
     for name in before.keys() - backlogs.keys() - {ORPHANED}:
@@ -224,7 +223,7 @@ def _stand(
         "epoch": mark.epoch,
         "running": mark.boot,
         "durability": settings.durability.value,
-        "held": f"{last} {held}",
+        "held": f"{last} {facts.held}",
     }
     state["newest_ns"] = str(newest_ns)
     state["skipped"] = encode_ranges(facts.skipped)  # positions that no reading has, for whoever looks for gaps
@@ -238,9 +237,9 @@ def _stand(
     first = min((one.pending.first for one in backlogs.values() if one.pending.first is not None), default=last + 1)
     return Opened(
         mark=replace(mark, first=orphaned.first or first),
-        backlogs=Backlogs(backlogs, held=held, done=done, orphaned=orphaned),
+        backlogs=Backlogs(backlogs, held=facts.held, done=done, orphaned=orphaned),
         groups=facts.groups,
-        oldest_ns=facts.oldest_ns if held else None,
+        oldest_ns=facts.oldest_ns if facts.held else None,
         next_drop=facts.next_drop,
         eras=eras,
         newest_ns=newest_ns,
@@ -254,22 +253,6 @@ def _backlog(place: Place, *, through: int) -> Backlog:
     pending = place.pending.copy()
     pending.add(place.through + 1, through)
     return Backlog(pending, place.waiting + through - place.through)
-
-
-def _held(database: sqlite3.Connection, backlogs: dict[str, Backlog], wanted: Ranges) -> int:
-    """Rows that somebody waits for or that are orphaned: by the book when there are no holes, or by the database."""
-    if not backlogs:
-        return _count(database, 0, 2**62)
-    if len(backlogs) == 1 and ORPHANED not in backlogs:
-        return next(iter(backlogs.values())).waiting
-    if all(one.waiting == one.pending.count for one in backlogs.values()):
-        return wanted.count
-    return sum(_count(database, first, last) for first, last in wanted)
-
-
-def _count(database: sqlite3.Connection, first: int, last: int) -> int:
-    (rows,) = database.execute("SELECT count(*) FROM reading WHERE id BETWEEN ? AND ?", (first, last)).fetchone()
-    return int(rows)
 
 
 def _power_was_cut(facts: Facts, boot_id: str) -> bool:
