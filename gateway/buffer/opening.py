@@ -217,8 +217,10 @@ def _stand(
     database.execute(_FORGET_ERAS)
     eras = read_eras(database)
     newest_ns = facts.newest_known_ns
-    if facts.newest is not None and facts.newest_ns is not None and eras.at(facts.newest).correction_ns == 0:
-        newest_ns = max(newest_ns, facts.newest_ns)
+    if facts.newest is not None and facts.newest_ns is not None:
+        era = eras.at(facts.newest)
+        if era.correction_ns == 0 and era.told(facts.newest_ns):
+            newest_ns = max(newest_ns, facts.newest_ns)
     state = {
         "epoch": mark.epoch,
         "running": mark.boot,

@@ -165,6 +165,16 @@ async def test_the_time_of_a_device_with_a_clock_of_its_own_is_left_alone(bench:
         assert (await times(buffer))[1] == exported(bench)[1] == (1_999_999_999, "good")
 
 
+async def test_a_device_whose_clock_is_ahead_does_not_make_that_of_the_next_boot_doubtful(bench: Bench) -> None:
+    async with bench.open() as buffer:
+        buffer.append(Reading(bench.group, 4_102_444_800_000_000_000, (1.5, True, None, None)))  # 2100
+        await buffer.flush()
+    bench.reboot(wall_ns=bench.now_ns + 10**9)
+    async with bench.open() as buffer:
+        await read(bench, buffer)
+        assert (await times(buffer))[2] == (bench.now_ns // 10**9, "good")
+
+
 async def test_a_mark_leaves_out_points_without_a_value(bench: Bench) -> None:
     bench.reboot(wall_ns=0)
     async with bench.open() as buffer:
