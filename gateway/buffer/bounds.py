@@ -118,7 +118,7 @@ class Bounds:
         full = measured.used_bytes > ceiling
         return Verdict(
             reason=reason if full else None,
-            surplus_bytes=measured.used_bytes - (ceiling - ceiling // 32) if full else 0,
+            surplus_bytes=measured.used_bytes - ceiling + min(ceiling // 32, 4 * budget.transaction) if full else 0,
             relieved=measured.used_bytes < ceiling - ceiling // 8,
             spare_pages=self._spare_pages(measured),
         )

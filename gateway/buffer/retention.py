@@ -27,7 +27,8 @@ _MOST_ROWS = 20_000  # in one transaction, so that commits are held up for milli
 _LOWEST_FIRST = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 _WAL_ATTEMPTS = 3
 _NEVER_THINNED = 8  # the newest eighth
-_MOST_SCANS = 32  # in one look; when they have found nothing, the oldest go
+_MOST_SCANS = 32  # in one look
+_PATIENCE_S = 2.0  # when commits have waited for so long, the oldest go
 
 
 class Retention:
@@ -67,6 +68,7 @@ class Retention:
         """What a row takes of the database, on average."""
         self.crowded_out = 0
         """So many set-aside readings have to go, because nothing else is left to drop."""
+        self._urgent_since_s = float("inf")
         self.urgent = False
         """Room has to be made before the next commit, and can be."""
         self.refusing: DropReason | None = None
@@ -92,7 +94,7 @@ class Retention:
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
         self._report(measured, verdict, now_s)
         self._drops.look(now_s)
-        victims, reason = await self._surplus(verdict, measured)
+        victims, reason = await self._surplus(verdict, measured, now_s)
         if not victims:
             victims, reason = await self._aged(measured), DropReason.MAX_AGE
         if victims:
@@ -104,7 +106,9 @@ class Retention:
         await self.keep_wal_short(looking=True)
         return bool(victims or self._backlogs.done) or verdict.spare_pages > most_pages
 
-    async def _surplus(self, verdict: Verdict, measured: Measured) -> tuple[list[tuple[int, int]], DropReason]:
+    async def _surplus(
+        self, verdict: Verdict, measured: Measured, now_s: float
+    ) -> tuple[list[tuple[int, int]], DropReason]:
         """What has to go for want of room, and why. What everybody has goes first; when there is nothing else, what was
         set aside; when there is not even that, new readings are refused."""
         victims: list[tuple[int, int]] = []
@@ -113,7 +117,7 @@ class Retention:
         drops = full and self._settings.when_full is not WhenFull.DROP_NEWEST
         self.crowded_out = 0
         if drops and wanted > 0:
-            if self._settings.when_full is WhenFull.THIN:
+            if self._settings.when_full is WhenFull.THIN and now_s < self._urgent_since_s + _PATIENCE_S:
                 victims, reason = await self._thinned(wanted), DropReason.THINNED
             if not victims:
                 victims, reason = await self._oldest(min(wanted, self.rows_at_once)), verdict.reason or reason
@@ -121,7 +125,9 @@ class Retention:
             self.crowded_out = max(1, self.rows_at_once // 8)  # they may be larger than others
         makes_room = bool(victims or self._backlogs.done or self.crowded_out)
         self.refusing = None if drops and makes_room else verdict.reason
-        self.urgent = full and makes_room and measured.used_bytes <= self._budget.file
+        was_urgent, self.urgent = self.urgent, full and makes_room and measured.used_bytes <= self._budget.file
+        if not (was_urgent and self.urgent):
+            self._urgent_since_s = now_s
         return victims, reason
 
     def refuse(self, observed_at_ns: int) -> bool:
@@ -168,21 +174,27 @@ class Retention:
             self._drops.count(reason, Loss.at(rows))
 
     async def _thinned(self, wanted: int) -> list[tuple[int, int]]:
-        """Polled readings between others that stay, of the lowest priority that has any. The newest are left alone:
+        """Polled readings from between others that stay, those of the lowest priority first. The newest are left alone:
         destinations that keep up have not got them yet."""
         last = self._tail.end - 1 - self._backlogs.held // _NEVER_THINNED
+        most = self._budget.transaction // PAGE_BYTES  # beyond one scan: where they are rare, each costs a page
         scans = 0
+        victims: list[tuple[int, int]] = []
         for priority in _LOWEST_FIRST:
             groups, sweep = self._groups.polled(priority), self._sweeps[priority]
-            while groups and not sweep.is_over(last) and scans < _MOST_SCANS:
+            while groups and len(victims) < min(wanted, most) and scans < _MOST_SCANS:
+                if sweep.after >= last:
+                    if not sweep.is_worth_another(self._backlogs.held, rows_per_page=PAGE_BYTES // self.row_bytes):
+                        break
+                    if victims:  # another sweep must not meet them again
+                        return victims
+                    sweep.begin_another()
                 scans += 1
                 rows = await self._store.scan(sweep.after, last, limit=self.rows_at_once)
-                victims = sweep.thin(rows, groups, most=wanted)
+                victims += sweep.thin(rows, groups, most=wanted - len(victims))
                 if len(rows) < self.rows_at_once and (not rows or sweep.after == rows[-1][0]):
                     sweep.end(last)
-                if victims:
-                    return victims
-        return []
+        return victims
 
     async def _oldest(self, wanted: int) -> list[tuple[int, int]]:
         """The oldest rows of the lowest priority that has any. What was searched once is not searched again."""

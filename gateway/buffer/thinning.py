@@ -4,6 +4,9 @@ Sweeps go from the oldest reading to the newest, each as far as there is need fo
 The first keeps every second reading of each poll group, the next every fourth of those that were taken, and so on: it
 halves what the sweep before it has left, and takes as much out of what has come since. So at any time the whole history
 has one or two densities. What comes unasked is an event, or stands for a change: it is never thinned.
+
+A sweep reads all that there is, so the next one has to be worth it: where thinned readings are few among the others,
+nothing more is to be had from them.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from drivers.settings import Priority
 
 COARSEST = 10
 """The last sweep keeps every 1024th reading."""
+_RAREST = 32  # one row of so many in all is worth reading the others
 
 Scanned = tuple[int, int, int, bool]
 """position, group, observed_at_ns, whether report by exception has left out most points"""
@@ -32,12 +36,20 @@ class Sweep:
     """Up to this position it is done."""
     before: int = 0
     """Up to this position the sweep before it has come."""
+    kept: int = 0
+    """Readings that it has left so far."""
     _since: dict[int, int] = field(default_factory=dict)
     """By group: how many readings were taken since one that is kept."""
 
-    def is_over(self, last: int) -> bool:
-        """Whether nothing up to `last` can be thinned any more."""
-        return self.level == COARSEST and self.after >= last
+    def is_worth_another(self, rows: int, *, rows_per_page: int) -> bool:
+        """Whether another sweep, which halves what this one has kept among so many rows in all, would free pages: of
+        rows that share pages it has to drop one on each."""
+        sharing = min(rows_per_page, _RAREST) if rows_per_page > 1 else _RAREST
+        return self.level < COARSEST and self.kept * sharing >= 2 * rows
+
+    def begin_another(self) -> None:
+        self.level, self.after, self.kept = self.level + 1, 0, 0
+        self._since.clear()
 
     def thin(self, rows: Iterable[Scanned], groups: Container[int], *, most: int) -> list[tuple[int, int]]:
         """Go on over these rows, which follow `after`. Returns (position, observed_at_ns) of those to drop, and stops
@@ -56,6 +68,7 @@ class Sweep:
             since = self._since.get(group, 2 * distance)  # the first one is kept
             if since >= (2 * distance if is_sparse else distance):
                 self._since[group] = stands_for
+                self.kept += 1
             else:
                 self._since[group] = since + stands_for
                 victims.append((position, observed_at_ns))
@@ -64,13 +77,8 @@ class Sweep:
         return victims
 
     def end(self, last: int) -> None:
-        """There are no more rows up to `last`: the next sweep begins, unless this was the coarsest."""
-        self.before = last
-        if self.level < COARSEST:
-            self.level, self.after = self.level + 1, 0
-            self._since.clear()
-        else:
-            self.after = last
+        """There are no more rows up to `last`. It goes on with those that come, until another begins."""
+        self.after = self.before = last
 
 
 def new_sweeps() -> dict[Priority, Sweep]:
@@ -79,10 +87,9 @@ def new_sweeps() -> dict[Priority, Sweep]:
 
 
 def encode_sweeps(sweeps: Mapping[Priority, Sweep]) -> str:
-    """JSON: `{"low": [level, after, before], ...}`."""
-    return orjson.dumps(
-        {priority.value: (one.level, one.after, one.before) for priority, one in sweeps.items()}
-    ).decode()
+    """JSON: `{"low": [level, after, before, kept], ...}`."""
+    numbers = {priority.value: (one.level, one.after, one.before, one.kept) for priority, one in sweeps.items()}
+    return orjson.dumps(numbers).decode()
 
 
 def decode_sweeps(text: str) -> dict[Priority, Sweep]:

@@ -249,7 +249,7 @@ class Writer:
         if not self._backlogs.dropping and (
             now_s >= self._look_at_s or self._uninspected_bytes >= self._budget.transaction
         ):
-            more = await self._keep_bounds(now_s)
+            more = await self._keep_bounds()
             if await self.retries.look(through=self.last_committed):
                 more = True
                 self._retention.search_again()
@@ -262,12 +262,12 @@ class Writer:
         if forced or self._backlogs.dropping or self._drops.unsaved or now_s >= self._settle_at_s:
             await self._settle()
 
-    async def _keep_bounds(self, now_s: float) -> bool:
+    async def _keep_bounds(self) -> bool:
         """Until there is room for the next commit. Returns whether there is more to do at once."""
         while True:
             if self._backlogs.done:
                 await self._settle()  # deleted first, so that only what is left is judged
-            more = await self._retention.look(now_s)
+            more = await self._retention.look(asyncio.get_running_loop().time())
             if self._retention.refusing is not None and self._intake:
                 refused = [entry[0] for entry in self._intake.empty()]
                 self._drops.count(self._retention.refusing, Loss.of([one.observed_at_ns for one in refused]))

@@ -29,6 +29,7 @@ def swept(sweep: Sweep, positions: list[int], *, sparse: bool = False) -> list[i
     """One whole sweep over rows of one group; what is left."""
     victims = {position for position, _ in sweep.thin([(one, 7, one, sparse) for one in positions], {7}, most=MOST)}
     sweep.end(positions[-1])
+    sweep.begin_another()
     return [one for one in positions if one not in victims]
 
 
@@ -66,19 +67,25 @@ def test_a_reading_with_most_points_is_preferred_to_those_that_say_what_changed(
     assert kept == {0, 6, 14}  # the first; a full one; none has come for twice as long as usual
 
 
-def test_the_coarsest_sweep_ends_and_goes_on_with_what_is_new() -> None:
-    sweep = Sweep()
-    for _ in range(COARSEST):
-        assert not sweep.is_over(100)
-        sweep.end(100)
-    assert sweep.is_over(100)
-    assert not sweep.is_over(101)
+def test_a_sweep_that_has_ended_goes_on_with_what_is_new() -> None:
+    sweep = Sweep(level=COARSEST, before=100)
+    sweep.end(100)
     rows = [(position, 7, position, False) for position in range(101, 101 + 3000)]
     assert len(sweep.thin(rows, {7}, most=MOST)) == 3000 - 3
+    assert (sweep.after, sweep.kept) == (3100, 3)
+
+
+@pytest.mark.parametrize(("rows_per_page", "enough"), [(1, 63), (4, 500), (20, 100), (100, 63)])
+def test_another_sweep_begins_where_it_frees_pages_and_while_it_is_not_too_coarse(
+    rows_per_page: int, enough: int
+) -> None:
+    assert Sweep(kept=enough).is_worth_another(1000, rows_per_page=rows_per_page)
+    assert not Sweep(kept=enough - 1).is_worth_another(1000, rows_per_page=rows_per_page)
+    assert not Sweep(level=COARSEST, kept=1000).is_worth_another(1000, rows_per_page=rows_per_page)
 
 
 def test_where_the_sweeps_stand_can_be_written_down() -> None:
-    sweeps = new_sweeps() | {Priority.LOW: Sweep(3, 40, 90)}
+    sweeps = new_sweeps() | {Priority.LOW: Sweep(3, 40, 90, 7)}
     assert decode_sweeps(encode_sweeps(sweeps)) == sweeps
     assert decode_sweeps("{}") == new_sweeps()
     with pytest.raises(ValueError, match="urgent"):
