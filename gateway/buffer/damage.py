@@ -39,12 +39,21 @@ def damage(path: Path, *, suspect: bool, mark: Mark | None) -> str | None:
     if header[_FILE_FORMAT] not in (b"\x01\x01", b"\x02\x02"):
         return "it claims a file format that does not exist"
     try:
+        if path.with_name(f"{path.name}-journal").exists():
+            _roll_back(path)
         with connection(path, read_only=True) as database:
             return _damage(database, suspect=suspect, size_bytes=path.stat().st_size, mark=mark)
     except sqlite3.DatabaseError as error:
         if primary_code(error) == sqlite3.SQLITE_IOERR or is_damage(error):
             return str(error)
         raise
+
+
+def _roll_back(path: Path) -> None:
+    """The machine went down while the database was being made, before it had a write-ahead log. To undo what was begun
+    takes a connection that may write."""
+    with connection(path) as database:
+        database.execute("SELECT * FROM sqlite_schema").fetchall()
 
 
 def _damage(database: sqlite3.Connection, *, suspect: bool, size_bytes: int, mark: Mark | None) -> str | None:

@@ -65,10 +65,10 @@ class Repair:
         self._drops = drops
         self._timekeeper = timekeeper
         self._clock_ns = clock_ns
-        self._backoff = Backoff(first_s=1.0, longest_s=600.0)
+        self._backoff = Backoff(first_s=0.2, longest_s=600.0)
         self._not_before_s = float("-inf")
         self._asked: StoreFailed | None = None
-        self._failing = False
+        self._failures = 0  # in a row
 
     def ask(self, failure: StoreFailed) -> None:
         """Somebody else has met this damage."""
@@ -103,12 +103,12 @@ class Repair:
             await self._connections.open()
         except StoreFailed as error:
             problem, repaired = error, False
-        if not repaired and not self._failing:
+        if not repaired and self._failures == 0:
             _log.error(
                 "cannot repair the buffer %s: %s; readings are kept in memory and it is tried again",
                 *(self._path, problem),
             )
-        self._failing = not repaired
+        self._failures = 0 if repaired else self._failures + 1
         return repaired
 
     @property
@@ -138,6 +138,7 @@ class Repair:
             groups=self._groups.rows,
             eras=list(self._timekeeper.eras),
             rows=rows,
+            is_enough=self._failures >= PATIENCE,
             state={"epoch": mark.epoch, "running": mark.boot, "durability": self._durability.value},
         )
 

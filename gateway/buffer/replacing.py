@@ -16,7 +16,7 @@ from gateway.buffer.schema import sync_directory
 
 _log = logging.getLogger(__name__)
 
-_COMPANIONS = ("", "-wal", "-shm")
+_COMPANIONS = ("-journal", "-wal", "-shm", "")  # the database last: until it has gone, the next start begins again
 
 
 def put_in_place(
@@ -73,7 +73,7 @@ def _move_aside(path: Path, *, cause: str, clock_ns: Callable[[], int]) -> Path:
     while aside.exists():
         attempt += 1
         aside = path.with_name(f"{name}.{attempt}")
-    for suffix in ("-wal", "-shm", ""):  # the database last: until it has gone, the next start begins again
+    for suffix in _COMPANIONS:
         companion = path.with_name(path.name + suffix)
         if companion.exists():
             companion.rename(aside.with_name(aside.name + suffix))

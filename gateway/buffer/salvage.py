@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import islice
@@ -71,6 +72,8 @@ class Memory:
     rows: Sequence[Row]
     """Of `reading`, the newest."""
     state: Mapping[str, str]
+    is_enough: bool
+    """Do without a file that cannot even be opened."""
 
 
 def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | None = None) -> Salvaged:
@@ -82,7 +85,7 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | N
     `fresh` gets the version of `damaged`, if that can be told and is known, and the newest with `memory`. Raises
     `sqlite3.Error` when `fresh` cannot be written, or `damaged` not be opened.
     """
-    with connection(damaged, read_only=True) as source:
+    with _source(damaged, memory) as source:
         migrate(fresh, to=None if memory else _version(source))
         with connection(fresh) as target:
             target.execute("PRAGMA synchronous = OFF")  # a crash before the end begins again
@@ -93,6 +96,18 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | N
             target.execute("PRAGMA synchronous = FULL")
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return salvaged
+
+
+@contextmanager
+def _source(damaged: Path, memory: Memory | None) -> Iterator[sqlite3.Connection]:
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(connection(damaged, read_only=True))
+        except sqlite3.Error:
+            if memory is None or not memory.is_enough:
+                raise
+            source = stack.enter_context(closing(sqlite3.connect(":memory:")))
+        yield source
 
 
 def _version(source: sqlite3.Connection) -> int | None:

@@ -115,7 +115,7 @@ def is_ours_by_its_tables(database: sqlite3.Connection) -> bool:
 
 def newer_version(path: Path) -> int | None:
     """The version of a buffer that a newer gateway has written; None for everything else. Raises `sqlite3.Error`."""
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
         return None
     with connection(path, read_only=True) as database:
         (application_id,) = database.execute("PRAGMA application_id").fetchone()

@@ -198,8 +198,7 @@ class Writer:
                 self._doubtful = self._batch is not None
                 delay_s = self._trouble.failed(failure)
                 self._announce()
-                if self._repair.is_due(failure, attempts=self._trouble.attempts):
-                    await self._repair_database(failure)
+                if await self._repaired(failure):
                     continue
                 if self._stopping.is_set() and self._trouble.attempts >= _LAST_ATTEMPTS:
                     self._give_up()
@@ -209,12 +208,17 @@ class Writer:
                 self._trouble.over()
         self._drops.ended_all()
 
-    async def _repair_database(self, failure: StoreFailed) -> None:
-        if await self._repair.run(failure, self.mark):
+    async def _repaired(self, failure: StoreFailed) -> bool:
+        """Repair the database, if the failure is of that kind."""
+        if not self._repair.is_due(failure, attempts=self._trouble.attempts):
+            return False
+        repaired = await self._repair.run(failure, self.mark)
+        if repaired:
             self._doubtful = False  # what is above the mark was not taken over
             self._retention.search_again()
             self._settle_at_s = 0.0
         self._announce()
+        return repaired
 
     @property
     def _finished(self) -> bool:

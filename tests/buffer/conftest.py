@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -114,6 +115,17 @@ def until() -> Until:
             await asyncio.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`disk.c`, for LD_PRELOAD."""
+    if shutil.which("gcc") is None:
+        pytest.fail("gcc is missing: apt-get install gcc", pytrace=False)
+    built = tmp_path_factory.mktemp("disk") / "disk.so"
+    source = Path(__file__).with_name("disk.c")
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", built, source], check=True)
+    return built
 
 
 @pytest.fixture
