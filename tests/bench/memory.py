@@ -14,8 +14,9 @@ from tests.bench.processes import fleet, free_port, gateway, modbus_devices, mos
 from tests.bench.scenarios import ACKNOWLEDGED, BACKLOG, wait_until
 from tests.bench.table import Row
 
-MOST_GROWTH = 1.02
-"""Of resident bytes, from a twelfth of the time (minute 5 of an hour, when all caches are warm) to its end."""
+MOST_GROWTH = 1.03
+"""Of resident bytes, from a twelfth of the time (minute 5 of an hour, when all caches are warm) to its end. A burst may
+leave a per cent; one object of 16 bytes kept for each reading of an hour would be five."""
 
 _SAMPLES = 60
 _LIBRARIES = "aiosqlite, h11, orjson, paho.mqtt.client, prometheus_client, pydantic, pymodbus.client, regex, yaml"

@@ -52,7 +52,7 @@ def test_memory_is_measured_while_readings_flow(tmp_path: Path) -> None:
     assert code == int(memory.is_bad(found))  # so short, it may well grow
 
 
-@pytest.mark.parametrize(("late", "bad"), [(101, False), (103, True)])
-def test_memory_that_grows_by_more_than_a_fiftieth_is_bad(late: int, *, bad: bool) -> None:
+@pytest.mark.parametrize(("late", "bad"), [(102, False), (104, True)])
+def test_memory_that_grows_by_more_than_three_per_cent_is_bad(late: int, *, bad: bool) -> None:
     resident = [50] * 4 + [100] * 54 + [late] * 3
     assert memory.is_bad({**memory.growth(resident), "dropped": 0}) is bad
