@@ -10,7 +10,7 @@ again.
 
 A reading leaves the buffer only by its acknowledgement, or by being set aside. What was in flight when a connection
 ended is unacknowledged, so it is history for the next one and goes out again under the same id. With `batch` the order
-is kept for each device.
+is kept for each device. A broker may hang up on a message instead of refusing it; `suspects` finds out on which.
 """
 
 from gateway.forward.line import forward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from gateway.buffer import StoredReading
 
@@ -70,8 +70,13 @@ def chunk_after(stored: Sequence[StoredReading]) -> int:
     return max(1, min(CHUNK_READINGS, CHUNK_VALUES * len(stored) // values_in(stored)))
 
 
-def messages(stored: Sequence[StoredReading], *, batch: int) -> Iterator[Sequence[StoredReading]]:
-    """Cut `stored` into messages of at most `batch` readings, each of one device and in order."""
+def messages(
+    stored: Sequence[StoredReading], *, batch: int, alone: Container[int] = ()
+) -> Iterator[Sequence[StoredReading]]:
+    """Cut `stored` into messages of at most `batch` readings, each of one device and in order.
+
+    The positions in `alone` get a message each.
+    """
     if batch == 1:
         for item in stored:
             yield (item,)
@@ -79,6 +84,11 @@ def messages(stored: Sequence[StoredReading], *, batch: int) -> Iterator[Sequenc
     filling: dict[str, list[StoredReading]] = {}
     for item in stored:
         device = item.reading.group.device
+        if item.position in alone:
+            if device in filling:
+                yield filling.pop(device)
+            yield (item,)
+            continue
         message = filling.setdefault(device, [])
         message.append(item)
         if len(message) == batch:

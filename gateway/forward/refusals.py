@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from gateway.buffer import Buffer
+from gateway.forward.suspects import MOST_HANG_UPS, Suspects
 from gateway.health import DestinationHealth
 from gateway.mqtt import Acknowledgement, Verdict, verdict, words
 
@@ -17,9 +19,10 @@ MOST_UNEXPLAINED = 3
 
 
 class Refusals:
-    """What one destination has refused, over all its connections."""
+    """What one destination has refused, in words or by hanging up, over all its connections."""
 
     def __init__(self, name: str, *, buffer: Buffer, health: DestinationHealth) -> None:
+        self.suspects = Suspects()
         self._name = name
         self._buffer = buffer
         self._health = health
@@ -53,11 +56,20 @@ class Refusals:
                 self._logged.add(f"status {reason}")
                 log.error("%s: the status topic is %s", self._name, reason)
 
-    def forget(self, positions: Iterable[int]) -> None:
+    def forget(self, positions: Sequence[int]) -> None:
         """These have been accepted, or set aside."""
+        self.suspects.forget(positions)
         if self._unexplained:
             for position in positions:
                 self._unexplained.pop(position, None)
+
+    async def hung_up(self, in_flight: AbstractSet[int], *, others_accepted: bool) -> None:
+        """A connection in which the broker has answered is over, and this was not answered."""
+        hopeless = self.suspects.ended(in_flight, others_accepted=others_accepted)
+        if hopeless is not None:
+            await self.set_aside(
+                (hopeless,), f"{MOST_HANG_UPS} connections ended when it was sent alone, after others were accepted"
+            )
 
     async def postponed(self, answers: Iterable[Acknowledgement], *, others_accepted: bool) -> None:
         """Messages were refused for now, in a connection in which others were accepted or not.

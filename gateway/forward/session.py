@@ -5,50 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from gateway.buffer import Buffer, StoredReading
+from gateway.buffer import Buffer
 from gateway.config import DestinationSettings, ReplayOrder
-from gateway.forward.pace import (
-    CHUNK_READINGS,
-    HistoryWindow,
-    TokenBucket,
-    chunk_after,
-    messages,
-    turn_is_over,
-    values_in,
-)
+from gateway.forward.pace import TokenBucket
 from gateway.forward.refusals import Refusals
+from gateway.forward.sender import Lane, Sender
 from gateway.health import DestinationHealth
-from gateway.mqtt import (
-    Acknowledgement,
-    Connection,
-    DestinationUnavailable,
-    MessageTooLarge,
-    Token,
-    Verdict,
-    verdict,
-    words,
-)
+from gateway.mqtt import Acknowledgement, Connection, DestinationUnavailable, Verdict, verdict, words
 from gateway.payloads.json import JsonPayload
 
 HISTORY_SHARE = 0.75
 """How much of the window history may take beside a live lane."""
 SWEEP_S = 30.0
 """How often a sweep looks for readings that the lanes have passed by."""
+DEFERRED_S = 1.0
+"""How often a sweep looks for readings that are deferred until others have been accepted."""
 SETTLE_S = 2.0
 """How long the last acknowledgements are waited for before the connection is left."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """How a range of readings is sent: how much of the window it may take, and what limits its rate."""
-
-    historical: bool
-    share: float = 1.0
-    bucket: TokenBucket | None = None
-    window: HistoryWindow | None = None
 
 
 Beside = Callable[[Connection], Coroutine[Any, Any, None]]
@@ -56,7 +31,7 @@ Beside = Callable[[Connection], Coroutine[Any, Any, None]]
 
 
 class Session:
-    """Forwards over one connection. `accepted` counts the readings that the destination has acknowledged in it."""
+    """Forwards over one connection."""
 
     def __init__(
         self,
@@ -73,7 +48,6 @@ class Session:
     ) -> None:
         """`bucket` limits the history, which starts after `history_delay_s`. `beside` runs next to the lanes, until
         they end or it does."""
-        self.accepted = 0
         self._connection = connection
         self._settings = settings
         self._name = settings.name
@@ -86,12 +60,16 @@ class Session:
         self._beside = beside
         self._boundary = buffer.last_committed
         self._passed = self._boundary
-        self._in_flight: set[int] = set()
-        self._history_in_flight: set[Token] = set()
-        self._window = HistoryWindow()
+        self._sender = Sender(connection, settings=settings, buffer=buffer, payload=payload, refusals=refusals)
+        self._refused: list[Acknowledgement] = []
         self._postponed: list[Acknowledgement] = []
+        self._answered = False
         self._history_sent = asyncio.Event()
-        self._progress = asyncio.Event()
+
+    @property
+    def accepted(self) -> int:
+        """How many readings the destination has acknowledged in it."""
+        return self._sender.accepted
 
     @property
     def caught_up(self) -> bool:
@@ -105,7 +83,9 @@ class Session:
         """
         self._say(online=True)
         failures = await self._forward(stopping, drain_s=drain_s)
+        await self._set_aside()
         if failures:
+            await self._lost()
             raise failures[0]
         try:
             async with asyncio.timeout(SETTLE_S):
@@ -150,13 +130,23 @@ class Session:
             raise asyncio.CancelledError
         return failures
 
+    async def _lost(self) -> None:
+        """Take in the answers that came before the end, and ask what the end says about what has none."""
+        self._connection.cut()
+        with suppress(DestinationUnavailable):
+            while True:
+                await self._settle(await self._connection.acknowledgements())
+        await self._refusals.postponed(self._postponed, others_accepted=self.accepted > 0)
+        if self._answered:
+            await self._refusals.hung_up(self._sender.in_flight, others_accepted=self.accepted > 0)
+
     async def _drained(self, stopping: asyncio.Event, *, drain_s: float) -> None:
         await stopping.wait()
         try:
             async with asyncio.timeout(drain_s):
                 await self._buffer.flush()
                 while self._buffer.backlog(self._name):
-                    await self._progressed()
+                    await self._sender.progress()
         except TimeoutError:
             return
 
@@ -165,17 +155,17 @@ class Session:
         lane = Lane(historical=False)
         while True:
             until = await self._buffer.committed(after)
-            await self._send(lane, after=after, until=until)
+            await self._sender.send(lane, after=after, until=until)
             after = self._passed = until
 
     async def _history(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
-        await self._send(self._replay(), after=0, until=self._boundary)
+        await self._sender.send(self._replay(), after=0, until=self._boundary)
         self._history_sent.set()
 
     async def _in_order(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
-        await self._send(Lane(historical=True, bucket=self._bucket), after=0, until=self._boundary)
+        await self._sender.send(Lane(historical=True, bucket=self._bucket), after=0, until=self._boundary)
         self._history_sent.set()
         await self._live()
 
@@ -191,59 +181,13 @@ class Session:
         returned = 0
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_S):
+                async with asyncio.timeout(DEFERRED_S if self._refusals.suspects.deferred else SWEEP_S):
                     returned = await self._buffer.returned(self._name, seen=returned)
-            await self._send(lane, after=0, until=self._passed)
+            await self._sender.send(lane, after=0, until=self._passed)
 
     def _replay(self) -> Lane:
         """History beside a live lane."""
-        return Lane(historical=True, share=HISTORY_SHARE, bucket=self._bucket, window=self._window)
-
-    async def _send(self, lane: Lane, *, after: int, until: int) -> None:
-        """Publish what is unacknowledged and not in flight after `after` and up to `until`, oldest first."""
-        limit = CHUNK_READINGS
-        while after < until:
-            stored = await self._buffer.peek(self._name, after=after, until=until, limit=limit)
-            fresh = [item for item in stored if item.position not in self._in_flight]
-            sent_values = sent_messages = 0
-            for message in messages(fresh, batch=self._settings.batch):
-                await self._publish(message, lane)
-                sent_values, sent_messages = sent_values + values_in(message), sent_messages + 1
-                if turn_is_over(sent_values, sent_messages):
-                    sent_values = sent_messages = 0
-                    await asyncio.sleep(0)
-            after = stored[-1].position if len(stored) == limit else until
-            limit = chunk_after(stored)
-            await asyncio.sleep(0)
-
-    async def _publish(self, message: Sequence[StoredReading], lane: Lane) -> None:
-        if lane.bucket is not None:
-            delay_s = lane.bucket.delay_s(values_in(message), now_s=asyncio.get_running_loop().time())
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-        if lane.window is not None:
-            while len(self._history_in_flight) >= lane.window.messages:
-                await self._progressed()
-        await self._connection.room(share=lane.share)
-        topic, body = self._payload.encode(message, historical=lane.historical)
-        token = tuple([item.position for item in message])
-        try:
-            self._connection.publish(topic, body, token=token)
-            self._in_flight.update(token)
-            if lane.window is not None:
-                self._history_in_flight.add(token)
-        except MessageTooLarge as error:
-            await self._publish_smaller(message, lane, reason=str(error))
-
-    async def _publish_smaller(self, message: Sequence[StoredReading], lane: Lane, *, reason: str) -> None:
-        """What is too large for one packet goes in two halves; a reading that is too large alone is set aside."""
-        if len(message) == 1:
-            await self._refusals.set_aside((message[0].position,), reason)
-            self._progress.set()
-            return
-        middle = len(message) // 2
-        await self._publish(message[:middle], lane)
-        await self._publish(message[middle:], lane)
+        return Lane(historical=True, share=HISTORY_SHARE, bucket=self._bucket, window=self._sender.window)
 
     async def _acknowledge(self) -> None:
         while not self._postponed:
@@ -253,32 +197,33 @@ class Session:
     async def _settle(self, answers: Sequence[Acknowledgement]) -> None:
         """Do what the broker's answers say: all that was accepted leaves the buffer in one step."""
         done: list[int] = []
-        refused: list[Acknowledgement] = []
         now_s = asyncio.get_running_loop().time()
+        self._answered = True
         for answer in answers:
-            self._in_flight.difference_update(answer.token)
-            self._history_in_flight.discard(answer.token)
-            self._window.answered(answer.waited_s, now_s=now_s)
+            self._sender.answered(answer, now_s=now_s)
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
                     done.extend(answer.token)
                     self._health.publish_seconds.observe(answer.waited_s)
                 case Verdict.NEVER:
-                    refused.append(answer)
+                    self._refused.append(answer)
                 case Verdict.LATER | Verdict.UNEXPLAINED:
                     self._postponed.append(answer)
         if done:
             self._buffer.acknowledge(self._name, done)
             self._refusals.forget(done)
             self._health.acknowledged += len(done)
-            self.accepted += len(done)
-        await self._refusals.refused(refused)
+            self._sender.accepted += len(done)
+        await self._set_aside()
         self._health.backlog = self._buffer.backlog(self._name)
-        self._progress.set()
+        self._sender.progressed()
 
-    async def _progressed(self) -> None:
-        self._progress.clear()
-        await self._progress.wait()
+    async def _set_aside(self) -> None:
+        """Set aside what was refused for good. To be called again when the end of the lanes has cancelled it."""
+        while self._refused:
+            refused = tuple(self._refused)
+            await self._refusals.refused(refused)
+            del self._refused[: len(refused)]
 
     def _say(self, *, online: bool) -> None:
         topic, body = self._payload.status(online=online)
