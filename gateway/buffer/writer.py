@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from drivers.model import Reading
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.batch import Batch, gather
 from gateway.buffer.bounds import Budget
+from gateway.buffer.committer import Committer
 from gateway.buffer.connections import Connections
 from gateway.buffer.drops import DropReason, Drops, Loss
-from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
@@ -66,13 +64,8 @@ class Writer:
         timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
     ) -> None:
-        self.mark = mark
-        """What was committed, as it stands beside the database."""
         self.tail = Tail(mark.last)
-        self._marks = marks
-        self._store = store
         self._backlogs = backlogs
-        self._groups = groups
         self._drops = drops
         self._health = health
         self._timekeeper = timekeeper
@@ -88,10 +81,21 @@ class Writer:
             timekeeper=timekeeper,
             clock_ns=clock_ns,
         )
-        self._intake = Intake(settings.when_full)
         self._budget = Budget.of(settings.max_bytes)
-        self._batch: Batch | None = None
-        self._doubtful = False
+        self._intake = Intake(settings.when_full)
+        self._committer = Committer(
+            self._intake,
+            mark=mark,
+            marks=marks,
+            budget=self._budget,
+            store=store,
+            backlogs=backlogs,
+            groups=groups,
+            tail=self.tail,
+            drops=drops,
+            health=health,
+            timekeeper=timekeeper,
+        )
         self._settler = Settler(store=store, backlogs=backlogs, drops=drops, timekeeper=timekeeper)
         self.retries = Retries(
             settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
@@ -105,7 +109,6 @@ class Writer:
         self._settled_s = time.monotonic()
         self._look_at_s = 0.0
         self._commit_at_s = 0.0
-        self._uninspected_bytes = 0
         self._trouble = Trouble(settings.path, health)
         self._repair = Repair(
             settings,
@@ -122,6 +125,11 @@ class Writer:
     @property
     def last_committed(self) -> int:
         return self.mark.last
+
+    @property
+    def mark(self) -> Mark:
+        """How far commits have come, as it stands beside the database."""
+        return self._committer.mark
 
     def append(self, reading: Reading, priority: Priority) -> None:
         if self._retention.refuse(reading.observed_at_ns):
@@ -172,7 +180,7 @@ class Writer:
 
     async def flush(self) -> None:
         appended, changes = self._intake.appended, self._backlogs.changes
-        await self._hurry_until(lambda: self._committed_count >= appended and self._settler.settled >= changes)
+        await self._hurry_until(lambda: self._committer.through >= appended and self._settler.settled >= changes)
 
     async def wait(self) -> None:
         """Until anything was made durable, or failed to be."""
@@ -195,13 +203,14 @@ class Writer:
                 self._repair.raise_what_was_asked()
                 await self._work()
             except StoreFailed as failure:
-                self._doubtful = self._batch is not None
+                self._committer.failed()
                 delay_s = self._trouble.failed(failure)
                 self._announce()
                 if await self._repaired(failure):
                     continue
                 if self._stopping.is_set() and self._trouble.attempts >= _LAST_ATTEMPTS:
-                    self._give_up()
+                    self._committer.give_up()
+                    self._announce()
                     break
                 await self._back_off(delay_s)
             else:
@@ -214,7 +223,7 @@ class Writer:
             return False
         repaired = await self._repair.run(failure, self.mark)
         if repaired:
-            self._doubtful = False  # what is above the mark was not taken over
+            self._committer.repaired()
             self._retention.search_again()
             self._settle_at_s = 0.0
         self._announce()
@@ -222,16 +231,12 @@ class Writer:
 
     @property
     def _finished(self) -> bool:
-        return self._batch is None and not self._intake and self._settler.finished and not self._backlogs.done
-
-    @property
-    def _committed_count(self) -> int:
-        return self._intake.left - (len(self._batch.readings) if self._batch else 0)
+        return not self._committer.busy and self._settler.finished and not self._backlogs.done
 
     async def _idle(self) -> None:
         """Wait until there is something to do."""
         self._wake.clear()
-        if not (self._intake or self._batch or self._hurry or self._leaving.busy or self._stopping.is_set()):
+        if not (self._committer.busy or self._hurry or self._leaving.busy or self._stopping.is_set()):
             try:
                 async with asyncio.timeout_at(self._look_at_s):
                     await self._wake.wait()
@@ -244,14 +249,15 @@ class Writer:
 
     async def _work(self) -> None:
         now_s = asyncio.get_running_loop().time()
-        if self._batch or self._intake:
+        if self._committer.busy:
             self._commit_at_s = now_s
-            await self._commit()
+            await self._committer.commit()
+            self._announce()
             await self._retention.keep_wal_short()
         await self._leaving.look()
         await self._look_at_clock(now_s)
         if not self._backlogs.dropping and (
-            now_s >= self._look_at_s or self._uninspected_bytes >= self._budget.transaction
+            now_s >= self._look_at_s or self._committer.uninspected_bytes >= self._budget.transaction
         ):
             more = await self._keep_bounds()
             if await self.retries.look(through=self.last_committed):
@@ -259,7 +265,7 @@ class Writer:
                 self._retention.search_again()
                 self.acknowledged()
             self._look_at_s = now_s if more else now_s + _LOOK_EVERY_S
-            self._uninspected_bytes = 0
+            self._committer.uninspected_bytes = 0
             self._count_held()
         forced = self._hurry > 0 or self._stopping.is_set()
         forced = forced or bool(self._backlogs.held and now_s >= self._settled_s + _SETTLE_EVERY_S)
@@ -280,54 +286,11 @@ class Writer:
             if self._backlogs.dropping or self._retention.crowded_out:
                 await self._settle()
 
-    async def _commit(self) -> None:
-        batch = self._batch = self._batch or gather(
-            self._intake, self._groups, after=self.last_committed, budget=self._budget
-        )
-        if self._groups.unsaved:
-            await self._store.insert_groups(self._groups.unsaved)
-            self._groups.unsaved.clear()
-        if batch.era is not None:
-            await self._begin(batch.era)
-        if batch.readings and not await self._was_committed_after_all(batch):
-            started_s = time.perf_counter()
-            await self._store.insert(batch.columns)
-            self._health.commit_seconds.observe(time.perf_counter() - started_s)
-        self._batch = None
-        self._doubtful = False
-        if batch.unencodable:
-            self._drops.count(DropReason.NOT_ENCODABLE, Loss.of([one.observed_at_ns for one in batch.unencodable]))
-        if batch.too_large:
-            self._drops.count(DropReason.MAX_BYTES, Loss.of([one.observed_at_ns for one in batch.too_large]))
-        if batch.readings:
-            first = self.last_committed + 1
-            last = self.last_committed + len(batch.readings)
-            self._backlogs.committed(first, last)
-            await self._marks.write(self._mark_at(last))
-            self.tail.extend(batch.readings)
-            self._uninspected_bytes += batch.size_bytes
-        if not self._intake:
-            self._drops.ended(DropReason.MEMORY)
-        self._announce()
-
     async def _look_at_clock(self, now_s: float) -> None:
         if now_s >= self._look_at_s:
             self._timekeeper.look()
         if not self._intake:  # what is in it may belong to an earlier era
-            await self._begin(self._timekeeper.present)
-
-    async def _begin(self, era: Era) -> None:
-        """What is committed from now on belongs to `era`; does nothing when that is so already."""
-        newest = self._timekeeper.eras.newest
-        if newest is None or not newest.is_same_clock(era):
-            first, era = self.last_committed + 1, self._timekeeper.resolved(era)
-            ended_boot_ns = self._timekeeper.ended_boot_ns
-            await self._store.begin_era(first, era, ended_boot_ns=ended_boot_ns)
-            self._timekeeper.eras.begin(first, era, ended_boot_ns=ended_boot_ns)
-
-    async def _was_committed_after_all(self, batch: Batch) -> bool:
-        """After an error nobody knows whether a commit reached the disk; its rows tell."""
-        return self._doubtful and await self._store.last_position() >= self.last_committed + len(batch.readings)
+            await self._committer.begin(self._timekeeper.present)
 
     async def _settle(self) -> None:
         backlogs = self._backlogs
@@ -346,14 +309,8 @@ class Writer:
             self._settle_at_s = now_s + _SETTLE_WITHIN_S if not self._settler.finished else float("inf")
         first_pending = backlogs.first_pending
         self.tail.forget_before(self.tail.end if first_pending is None else first_pending)
-        await self._marks.write(self._mark_at(self.last_committed))
+        await self._committer.write_mark()
         self._announce()
-
-    def _mark_at(self, last: int) -> Mark:
-        firsts = (self._backlogs.first_pending, self._backlogs.orphaned.first)
-        first = min((first for first in firsts if first is not None), default=last + 1)
-        self.mark = replace(self.mark, first=first, last=last)
-        return self.mark
 
     def _announce(self) -> None:
         self._count_held()
@@ -361,8 +318,7 @@ class Writer:
         done.set()
 
     def _count_held(self) -> None:
-        batch = len(self._batch.readings) if self._batch else 0
-        self._health.readings = self._backlogs.held + len(self._intake) + batch
+        self._health.readings = self._backlogs.held + self._committer.held
         if self._health.readings == 0:
             self._health.oldest_ns = None
 
@@ -382,11 +338,3 @@ class Writer:
         except TimeoutError:
             return
         await asyncio.sleep(_LAST_PAUSE_S)
-
-    def _give_up(self) -> None:
-        readings = list(self._batch.readings) if self._batch else []
-        readings += [entry[0] for entry in self._intake.empty()]
-        if readings:
-            self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
-        self._batch = None
-        self._announce()
