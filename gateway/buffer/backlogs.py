@@ -28,6 +28,11 @@ class Backlog:
     lost_in_flight: set[int] = field(default_factory=set)
     """Dropped after they were handed out; their acknowledgement may still come and must not be counted again."""
 
+    def handed_back(self) -> None:
+        """No acknowledgement will come for what was peeked until now."""
+        self.handed_out.clear()
+        self.lost_in_flight.clear()
+
 
 class Backlogs:
     """Every destination's backlog, and what follows from them together.

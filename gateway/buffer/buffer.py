@@ -127,6 +127,10 @@ class Buffer:
             return [StoredReading(one.position, self._eras.at(one.position).dated(one.reading)) for one in found]
         return found
 
+    def hand_back(self, destination: str) -> None:
+        """`destination` will not acknowledge what it has peeked so far: the connection that it was sent on is gone."""
+        self._backlogs[destination].handed_back()
+
     def acknowledge(self, destination: str, positions: Iterable[int]) -> None:
         """`destination` has these for good. Idempotent. Durable within two seconds; a crash before means duplicates."""
         if self._backlogs.acknowledge(destination, positions):

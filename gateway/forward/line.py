@@ -131,6 +131,7 @@ class _Line:
         finally:
             self.session = None
             self._health.up = False
+            self._buffer.hand_back(self._name)
             if session.caught_up:
                 self._behind_since_s = self._loop.time()
 

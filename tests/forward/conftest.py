@@ -67,6 +67,7 @@ class Line:
     """The gateway's side of a test. `append` makes readings of one value, which counts up over all devices."""
 
     buffer: Buffer
+    name: str = NAME
     health: DestinationHealth = field(default_factory=lambda: DestinationHealth(NAME))
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     appended: int = 0
@@ -91,21 +92,23 @@ class Line:
         *,
         drain_s: float = 10.0,
         silence_s: float = 30.0,
+        timeout_s: float = 10.0,
         draw: Callable[[float, float], float] = lambda low, _high: low,
         **settings: Any,
     ) -> AsyncIterator[asyncio.Task[None]]:
         """Forward to `url`; at the end set `stopping` and wait for the forwarder. History starts at once."""
-        destination = DestinationSettings(name=NAME, url=url, **settings)
+        destination = DestinationSettings(name=self.name, url=url, **settings)
         payload = JsonPayload(
             site="lgg", gateway="sort-01", epoch=self.buffer.epoch, topic=destination.topic, batch=destination.batch,
             version="1.2.3", started_ms=17,
         )  # fmt: skip
+        will = payload.status(online=False)
         self.stopping.clear()
         async with asyncio.TaskGroup() as group:
             task = group.create_task(
                 forward(
                     destination,
-                    broker=Broker(destination, client_id="gw", will=payload.status(online=False), silence_s=silence_s),
+                    broker=Broker(destination, client_id="gw", will=will, timeout_s=timeout_s, silence_s=silence_s),
                     buffer=self.buffer,
                     payload=payload,
                     health=self.health,
@@ -125,18 +128,24 @@ class Line:
 
     async def delivered(self) -> None:
         """Wait until the destination has acknowledged everything."""
-        await self.until(lambda: self.buffer.backlog(NAME) == 0)
+        await self.until(lambda: self.buffer.backlog(self.name) == 0)
 
 
 @pytest.fixture
 def line(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Line]]:
-    """Opens a new line on the test's own database, which is the same each time."""
+    """Opens a new line on the test's own database, which is the same each time.
+
+    There may be `others`, further destinations of the same buffer; each needs a `Line` of its own.
+    """
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Line]:
+    async def opened(*others: str) -> AsyncIterator[Line]:
         settings = BufferSettings(path=tmp_path / "buffer.db", min_free_disk=0)
         async with Buffer.open(
-            settings, destinations=[NAME], health=BufferHealth(), clock=Clock(wall_ns=lambda: NOW_NS, boot_ns=lambda: 0)
+            settings,
+            destinations=[NAME, *others],
+            health=BufferHealth(),
+            clock=Clock(wall_ns=lambda: NOW_NS, boot_ns=lambda: 0),
         ) as buffer:
             yield Line(buffer)
 

@@ -177,8 +177,8 @@ class Mosquitto:
         finally:
             if process.returncode is None:
                 process.kill()
+            process._transport.close()  # type: ignore[attr-defined] # else what nobody has read keeps `wait` waiting
             await process.wait()
-            process._transport.close()  # type: ignore[attr-defined] # its pipe is closed only when garbage is collected
 
     async def _subscribed(self, subscriber: Subscriber) -> None:
         heard = asyncio.Event()
