@@ -5,142 +5,26 @@ the database it began with."""
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from drivers.model import Point, PointGroup, Reading
+from drivers.model import Reading
 from drivers.settings import Priority
-from gateway.buffer import Buffer, retries
-from gateway.buffer.schema import migrate, versions
-from gateway.clock import Clock
-from gateway.config import BufferSettings, Durability, Start, WhenFull
-from gateway.health import BufferHealth
+from gateway.buffer import retries
+from gateway.buffer.schema import versions
+from gateway.config import Durability, Start, WhenFull
+from tests.buffer.model import DESTINATIONS, EVENTS, GROUP, SIZES, SMALL_BYTES, Beside
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-T = TypeVar("T")
-
-MEMORY = Path("/dev/shm")
-
-DESTINATIONS = ("a", "b", "c")
-START_NS = 1_800_000_000_000_000_000
-GROUP = PointGroup("device", 1.0, (Point("number"), Point("text")))
-EVENTS = PointGroup("portal", 0.0, GROUP.points, events=True)
-SMALL_BYTES = 1_000_000
-TEXTS = ("", "x" * 500, "x" * 4000)
-INHERITED = 20
-"""Readings in a database of an older version."""
 PLACES = st.integers(0, 2)
 """Which of the destinations that there are."""
 
 
-@dataclass
-class Model:
-    """What should be true."""
-
-    numbers: dict[int, int] = field(default_factory=dict)
-    """position → the number that was appended."""
-    taken_ns: dict[int, int] = field(default_factory=dict)
-    priority: dict[int, Priority] = field(default_factory=dict)
-    events: set[int] = field(default_factory=set)
-    waiting: dict[str, set[int]] = field(default_factory=lambda: {"a": set(), "b": set()})
-    durable: dict[str, set[int]] = field(default_factory=lambda: {"a": set(), "b": set()})
-    """`waiting` as it was when everything was last known to be durable."""
-    set_aside: set[tuple[str, int]] = field(default_factory=set)
-
-    @property
-    def held(self) -> set[int]:
-        return set().union(*self.waiting.values())
-
-    def name(self, place: int) -> str:
-        return sorted(self.waiting)[place % len(self.waiting)]
-
-    def append(self, position: int, number: int, taken_ns: int, priority: Priority) -> None:
-        self.numbers[position] = number
-        self.taken_ns[position] = taken_ns
-        self.priority[position] = priority
-        for waiting in self.waiting.values():
-            waiting.add(position)
-
-
-class BufferMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.directory = Path(tempfile.mkdtemp(prefix="buffer-model-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.path = self.directory / "0.db"
-        self.model = Model()
-        self.appended = 0
-        self.last = 0
-        self.now_ns = START_NS
-        self.dropped_so_far = 0
-        self.crashes = 0
-        self.durability = Durability.PROCESS_CRASH
-
-    # the buffer lives in one task, as in the gateway; rules talk to it from others
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        async def bounded() -> T:
-            async with asyncio.timeout(10):
-                return await work
-
-        return self.loop.run_until_complete(bounded())
-
-    def until(self, condition: Callable[[], object]) -> None:
-        async def wait() -> None:
-            while not condition():  # noqa: ASYNC110  there is no event for what another thread has done to a file
-                await asyncio.sleep(0.01)
-
-        self.do(wait())
-
-    def open(self, **changed: Any) -> None:
-        self.health = BufferHealth()
-        chosen = BufferSettings(path=self.path, min_free_disk=0, max_age=1000.0, durability=self.durability)
-        opened: asyncio.Future[Buffer] = self.loop.create_future()
-        self.leave = asyncio.Event()
-
-        async def live() -> None:
-            async with Buffer.open(
-                chosen.model_copy(update=changed),
-                destinations=sorted(self.model.waiting),
-                health=self.health,
-                clock=Clock(wall_ns=lambda: self.now_ns, boot_ns=lambda: self.now_ns - START_NS),
-            ) as buffer:
-                opened.set_result(buffer)
-                await self.leave.wait()
-
-        self.task = self.loop.create_task(live(), name="buffer")
-        self.buffer: Buffer = self.do(asyncio.wait_for(opened, 20))
-
-    def close(self) -> None:
-        self.leave.set()
-        self.do(asyncio.wait_for(self.task, 20))
-        self.settle()
-
-    def settle(self) -> None:
-        self.model.durable = {name: set(positions) for name, positions in self.model.waiting.items()}
-
-    def peek(self, destination: str, **bounds: int) -> list[int]:
-        stored = self.do(self.buffer.peek(destination, **({"after": 0, "limit": 10**6} | bounds)))
-        for one in stored:
-            assert one.reading.values[0] == self.model.numbers[one.position]
-            assert one.reading.observed_at_ns == self.model.taken_ns[one.position]
-        return [one.position for one in stored]
-
-    def left(self) -> set[int]:
-        """What somebody still finds."""
-        return set().union(*(self.peek(name) for name in self.model.waiting))
-
+class BufferMachine(Beside):
     @initialize(durability=st.sampled_from(list(Durability)), version=st.sampled_from([None, *versions()]))
     def start(self, durability: Durability, version: int | None) -> None:
         self.durability = durability
@@ -149,47 +33,21 @@ class BufferMachine(RuleBasedStateMachine):
         self.open()
         self.flush()
 
-    def inherit(self, version: int) -> None:
-        """A database that an older gateway has left, with readings for both, some of which one has already."""
-        migrate(self.path, to=version)
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
-            database.execute("INSERT INTO state VALUES ('epoch', 'inherited'), ('held', ?)", (f"20 {INHERITED}",))
-            points = '[{"name":"number","unit":""},{"name":"text","unit":""}]'
-            database.execute("INSERT INTO point_group VALUES (1, 'device', 1.0, 'normal', ?)", (points,))
-            for position in range(1, INHERITED + 1):
-                self.appended, self.last, self.now_ns = position, position, self.now_ns + 1000
-                self.model.append(position, position, self.now_ns, Priority.NORMAL)
-                database.execute(
-                    "INSERT INTO reading VALUES (?, 1, ?, ?, NULL)", (position, self.now_ns, f'[{position},""]')
-                )
-            for name, pending, waiting in (("a", "[[1,4],[9,20]]", 16), ("b", "[[1,20]]", 20)):
-                database.execute("INSERT INTO destination VALUES (?, 20, ?, ?)", (name, pending, waiting))
-        self.model.waiting["a"] -= set(range(5, 9))
-
-    def teardown(self) -> None:
-        if hasattr(self, "task") and not self.task.done():
-            self.close()
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-        shutil.rmtree(self.directory)
-
     @rule(
         count=st.integers(1, 40),
-        text=st.sampled_from(TEXTS),
+        size=st.sampled_from(SIZES),
         priority=st.sampled_from(list(Priority)),
         event=st.booleans(),
         flush=st.booleans(),
     )
-    def append(self, count: int, text: str, priority: Priority, event: bool, flush: bool) -> None:
+    def append(self, count: int, size: int, priority: Priority, event: bool, flush: bool) -> None:
         for _ in range(count):
             self.appended += 1
             self.last += 1
             self.now_ns += 1000
             group = EVENTS if event else GROUP
-            self.buffer.append(Reading(group, self.now_ns, (self.appended, text)), priority=priority)
-            self.model.append(self.last, self.appended, self.now_ns, priority)
-            if event:
-                self.model.events.add(self.last)
+            self.buffer.append(Reading(group, self.now_ns, (self.appended, "x" * size)), priority=priority)
+            self.model.append(self.last, self.appended, self.now_ns, priority, event=event)
         if flush:
             self.flush()
 
@@ -303,7 +161,7 @@ class BufferMachine(RuleBasedStateMachine):
     def append_fat(self, count: int) -> None:
         for _ in range(count // 3):
             for priority in (Priority.HIGH, Priority.LOW, Priority.NORMAL):
-                self.append(count=1, text=TEXTS[-1], priority=priority, event=False, flush=False)
+                self.append(count=1, size=SIZES[-1], priority=priority, event=False, flush=False)
         self.do(self.buffer.flush())
 
     @rule(fat=st.sampled_from([0, 60, 150, 300]))
@@ -313,7 +171,7 @@ class BufferMachine(RuleBasedStateMachine):
         self.close()
         before = self.model.held
         self.open(max_bytes=SMALL_BYTES)
-        self.append(count=1, text="", priority=Priority.HIGH, event=False, flush=True)
+        self.append(count=1, size=0, priority=Priority.HIGH, event=False, flush=True)
         self.close()
         lost = self.health.dropped["max-bytes"]
         self.open()
@@ -334,8 +192,8 @@ class BufferMachine(RuleBasedStateMachine):
             waiting.difference_update(gone)
         self.settle()
 
-    @rule(texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3), count=st.sampled_from([60, 300, 600]))
-    def thin(self, texts: list[str], count: int) -> None:
+    @rule(sizes=st.lists(st.sampled_from(SIZES), min_size=1, max_size=3), count=st.sampled_from([60, 300, 450]))
+    def thin(self, sizes: list[int], count: int) -> None:
         """A restart with little room, and with `thin`: events stay, and so does the first of what is polled, until
         nothing is left to thin."""
         self.close()
@@ -344,8 +202,13 @@ class BufferMachine(RuleBasedStateMachine):
         first = self.last + 1
         for number in range(count):
             priority = (Priority.LOW, Priority.NORMAL, Priority.LOW)[number % 3]
-            text = texts[number % len(texts)]
-            self.append(count=1, text=text, priority=priority, event=number % 7 == 0, flush=number % 50 == 0)
+            self.append(
+                count=1,
+                size=sizes[number % len(sizes)],
+                priority=priority,
+                event=number % 7 == 0,
+                flush=number % 50 == 0,
+            )
         self.close()
         thinned, dropped = self.health.dropped["thinned"], self.health.dropped["max-bytes"]
         self.open()
@@ -388,16 +251,6 @@ class BufferMachine(RuleBasedStateMachine):
             assert left <= waiting
             self.model.waiting[each] = left
         self.settle()
-
-    def image(self) -> tuple[bytes, bytes]:
-        """Database and log at one instant. The writer's thread may be in the middle of a statement, and a checkpoint
-        between two reads would leave something that no crash can: read until nothing has changed meanwhile."""
-        while True:
-            once, again = (
-                (self.path.read_bytes(), self.path.with_name(f"{self.path.name}-wal").read_bytes()) for _ in range(2)
-            )
-            if once == again:
-                return once
 
     @rule()
     def crash(self) -> None:
