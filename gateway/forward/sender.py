@@ -106,7 +106,7 @@ class Sender:
             else:
                 await self._publish(message, lane)
             sent_values, sent_messages = sent_values + values, sent_messages + 1
-            if turn_is_over(sent_values, sent_messages):
+            if lane.historical and turn_is_over(sent_values, sent_messages):
                 sent_values = sent_messages = 0
                 await asyncio.sleep(0)
 

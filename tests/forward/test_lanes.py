@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.forward.pace import FIRST_WINDOW
-from tests.forward.conftest import NAME, ScriptedBroker
+from gateway.forward.pace import CHUNK_READINGS, FIRST_WINDOW
+from gateway.mqtt import Connection
+from tests.forward.conftest import NAME, STATUS, ScriptedBroker
 
 LATER = 3600.0
 
@@ -27,6 +28,30 @@ async def test_live_readings_overtake_history_which_stays_in_order(mosquitto, li
         assert order.index(301) < len(order) - 1
         assert [number for number in order if number != 301] == list(range(201, 301))
         assert [message["values"]["n"] for message in rest if not message["historical"]] == [301]
+
+
+async def test_live_readings_that_come_together_go_in_one_turn_of_the_loop(scripted, line, monkeypatch):
+    turn, turns, publish = 0, [], Connection.publish
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(connection, topic, payload, **how):
+        if topic != STATUS:
+            turns.append(turn)
+        publish(connection, topic, payload, **how)
+
+    async with scripted.plays(ScriptedBroker()), line() as own, own.forwarding(scripted.url):
+        await own.until(lambda: own.health.up)
+        monkeypatch.setattr(Connection, "publish", noted)
+        counting = asyncio.create_task(count())
+        await own.append(CHUNK_READINGS)
+        await own.delivered()
+        counting.cancel()
+        assert turns == [turns[0]] * CHUNK_READINGS
 
 
 async def test_in_order_sends_history_before_anything_newer(mosquitto, line):
