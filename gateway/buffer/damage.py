@@ -65,7 +65,7 @@ def _damage(database: sqlite3.Connection, *, suspect: bool, size_bytes: int, mar
     small = size_bytes <= CHECKED_UP_TO_BYTES
     if suspect or (small and _stopped_uncleanly(database)) or _is_behind(database, mark):
         (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        return None if verdict == "ok" else " ".join(str(verdict).split())
+        return _missing_rows(database) if verdict == "ok" else " ".join(str(verdict).split())
     database.execute("SELECT max(id) FROM reading").fetchone()
     database.execute("SELECT * FROM destination").fetchall()
     return None
@@ -74,6 +74,20 @@ def _damage(database: sqlite3.Connection, *, suspect: bool, size_bytes: int, mar
 def suspicion(path: Path) -> Path:
     """A file that exists when the running gateway met an unreadable page, so that the next one checks them all."""
     return path.with_name(f"{path.name}.suspect")
+
+
+def _missing_rows(database: sqlite3.Connection) -> str | None:
+    """A table of which whole pages are gone may be in good order for SQLite."""
+    row = database.execute("SELECT value FROM state WHERE key = 'held'").fetchone()
+    if row is None:
+        return None
+    try:
+        through, held = (int(number) for number in row[0].split())
+    except ValueError:
+        return "it does not say how many readings it holds"
+    rows, newest = database.execute("SELECT count(*), coalesce(max(id), 0) FROM reading").fetchone()
+    missing = held + max(0, newest - through) - rows
+    return f"{missing} readings are missing in it" if missing > 0 else None
 
 
 def _is_behind(database: sqlite3.Connection, mark: Mark | None) -> bool:
