@@ -115,7 +115,12 @@ class Sender:
         return self.accepted > 0 or self._buffer.backlog(self._name) <= len(self._suspects.deferred)
 
     async def _publish_alone(self, message: Sequence[StoredReading], lane: Lane) -> None:
-        """Publish a suspect when nothing is in flight, and nothing else until it is answered, if that is soon."""
+        """Publish a suspect when nothing is in flight, and nothing else until it is answered, if that is soon.
+
+        Live readings then get as much time, before the next suspect.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         self._nobody_alone.clear()
         try:
             with suppress(TimeoutError):
@@ -129,6 +134,8 @@ class Sender:
                         await self.progress()
         finally:
             self._nobody_alone.set()
+        if lane.window is not None:
+            await asyncio.sleep(loop.time() - began_s)
 
     async def _publish(self, message: Sequence[StoredReading], lane: Lane, *, alone: bool = False) -> None:
         await self._room(lane, alone=alone)

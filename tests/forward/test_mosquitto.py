@@ -98,6 +98,7 @@ async def test_every_committed_id_survives_a_broker_that_is_killed_and_comes_bac
             counting.cancel()
         assert sorted(seen, key=lambda name: int(name.split("-")[1])) == own.ids(1, own.appended)
         assert all(len(values) == 1 for values in seen.values())
+        assert own.health.set_aside == 0
 
 
 async def test_a_batch_is_an_array_of_one_device_in_order(mosquitto, line):

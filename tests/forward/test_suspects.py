@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from gateway.buffer import inspect
-from gateway.forward.suspects import MOST_HANG_UPS, Suspects
+from gateway.forward.suspects import MOST_HANG_UPS, MOST_WITHOUT_OTHERS, Suspects
 from tests.forward.conftest import STATUS
 
 REASON = f"{MOST_HANG_UPS} connections ended when it was sent alone, after others were accepted"
@@ -76,6 +76,15 @@ def test_a_broker_that_takes_nothing_at_all_makes_no_reading_hopeless():
     assert suspects.deferred == {7}
 
 
+def test_a_reading_is_deferred_only_when_it_was_alone_at_several_ends_in_a_row():
+    suspects = Suspects()
+    for _ in range(MOST_WITHOUT_OTHERS - 1):
+        suspects.ended({7}, others_accepted=False)
+    suspects.ended(set(), others_accepted=False)
+    suspects.ended({7}, others_accepted=False)
+    assert not suspects.deferred
+
+
 @pytest.mark.parametrize("other", [set(), {1, 2}])
 def test_an_end_at_another_moment_clears_what_counted(other):
     suspects = Suspects()
@@ -132,6 +141,34 @@ async def test_a_broker_that_takes_no_reading_sets_none_aside_and_gets_all_when_
             await own.delivered()
     assert own.health.set_aside == 0
     assert set(broker.accepted) == {1, 2, 3, 4, 5}
+
+
+async def test_live_readings_pass_by_a_row_of_suspects(scripted, line):
+    arrived = []
+    connections = 0
+
+    async def script(client):
+        nonlocal connections
+        connections += 1
+        await client.version()
+        client.connack()
+        here = 0
+        while here < 15 or connections > 2:
+            message_id, topic, payload = await client.publish()
+            if topic != STATUS:
+                here += 1
+            if topic == STATUS or connections > 2:
+                client.puback(message_id)
+                arrived.extend([] if topic == STATUS else [number(orjson.loads(payload))])
+            if len(arrived) == 5 and own.appended == 15:
+                await own.append()
+
+    async with scripted.plays(script), line() as own:
+        await own.append(15)
+        async with own.forwarding(scripted.url):
+            await own.delivered()
+    assert arrived.index(16) < arrived.index(15)
+    assert [one for one in arrived if one != 16] == list(range(1, 16))
 
 
 async def test_what_was_answered_before_the_end_counts(scripted, line):
