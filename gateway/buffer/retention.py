@@ -81,6 +81,11 @@ class Retention:
         return max(1, min(_MOST_ROWS, self._budget.transaction // self.row_bytes))
 
     @property
+    def set_aside_at_once(self) -> int:
+        """As `rows_at_once`, of what was set aside: it may have been refused for its size."""
+        return max(1, self.rows_at_once // 8)
+
+    @property
     def facts(self) -> dict[str, str]:
         """Rows of `state`: what has been thinned, and the forecast of now for whoever looks from outside."""
         full = f"{self._clock_ns()} {self._health.seconds_until_full:.0f}"
@@ -122,7 +127,7 @@ class Retention:
             if not victims:
                 victims, reason = await self._oldest(min(wanted, self.rows_at_once)), verdict.reason or reason
         if drops and not victims and not self._backlogs.done and measured.has_set_aside:
-            self.crowded_out = max(1, self.rows_at_once // 8)  # they may be larger than others
+            self.crowded_out = self.set_aside_at_once
         makes_room = bool(victims or self._backlogs.done or self.crowded_out)
         self.refusing = None if drops and makes_room else verdict.reason
         was_urgent, self.urgent = self.urgent, full and makes_room and measured.used_bytes <= self._budget.file

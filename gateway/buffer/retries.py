@@ -104,14 +104,15 @@ class Retries:
             await self._changed.wait()
         return self._returned[destination]
 
-    async def look(self, *, through: int) -> int:
-        """Do a part of what is asked for; how many readings have come back. 0 means that nothing is left to be done.
+    async def look(self, *, through: int, most_rows: int) -> int:
+        """Do a part of what is asked for, up to so many rows; how many readings have come back. 0 means that nothing is
+        left to be done.
 
         Raises `StoreFailed` for a damage only. Another failure is logged once and tried again at the next look: it
         holds up nothing else.
         """
         try:
-            came = await self._look(through)
+            came = await self._look(through, min(most_rows, _MOST_AT_ONCE))
         except StoreFailed as failure:
             if failure.damaged:
                 raise  # it is repaired, and then looked at again
@@ -122,13 +123,13 @@ class Retries:
         self._failing = False
         return came
 
-    async def _look(self, through: int) -> int:
+    async def _look(self, through: int, most_rows: int) -> int:
         known = {name for name, _ in self._backlogs}
         for destination, last in await self._store.retries():
             if destination not in known:
                 continue  # it may come back; until then its readings stay where they are
             found = await self._store.returning(
-                destination, through=last, since_ns=self._clock_ns() - self._max_age_ns, limit=_MOST_AT_ONCE
+                destination, through=last, since_ns=self._clock_ns() - self._max_age_ns, limit=most_rows
             )
             if found:
                 await self._settler.take_back(destination, [Returning(*one) for one in found], through=through)

@@ -46,6 +46,11 @@ class Settler:
         """Whether everything that has happened is durable."""
         return self.settled == self._backlogs.changes and not self._drops.unsaved
 
+    @property
+    def asked(self) -> int:
+        """How many readings wait to be set aside. All of them move in one transaction."""
+        return len(self._set_aside)
+
     def add(self, request: SetAside) -> None:
         """Move this reading out of the way of its destination with the next `settle`."""
         self._set_aside.append(request)

@@ -174,6 +174,8 @@ class Writer:
 
     async def set_aside(self, request: SetAside) -> None:
         """Returns when it is durable, or at once while the database does not accept commits (it follows then)."""
+        most = self._retention.set_aside_at_once
+        await self._hurry_until(lambda: self._settler.asked < most or not self._health.writable)
         self._settler.add(request)
         self.acknowledged()
         await self._hurry_until(lambda: not (self._settler.waits(request) and self._health.writable))
@@ -260,8 +262,9 @@ class Writer:
             now_s >= self._look_at_s or self._committer.uninspected_bytes >= self._budget.transaction
         ):
             more = await self._keep_bounds()
-            if await self.retries.look(through=self.last_committed):
+            if await self.retries.look(through=self.last_committed, most_rows=self._retention.set_aside_at_once):
                 more = True
+                await self._retention.keep_wal_short()
                 self._retention.search_again()
                 self.acknowledged()
             self._look_at_s = now_s if more else now_s + _LOOK_EVERY_S

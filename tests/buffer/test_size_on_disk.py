@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drivers.model import PointGroup, Reading
 from drivers.settings import Priority
-from gateway.buffer import inspect
+from gateway.buffer import inspect, retries
+from gateway.buffer.bounds import Budget
 from gateway.config import Durability, WhenFull
 
 if TYPE_CHECKING:
@@ -33,17 +36,25 @@ def size(path):
     except FileNotFoundError:
         return 0
 print("looking", flush=True)
-most = 0
+most = [0, 0, 0]
 while not select.select([sys.stdin], [], [], 0.0005)[0]:
-    most = max(most, size(sys.argv[1]) + size(sys.argv[1] + "-wal"))
-print(most)
+    found = size(sys.argv[1]), size(sys.argv[1] + "-wal")
+    most = [max(each) for each in zip(most, (sum(found), *found))]
+print(*most)
 """
 
 
+@dataclass(slots=True)
 class Observed:
-    """`most_bytes`: the largest size that database and log had together."""
+    """The largest sizes that were seen, in bytes: of both files together, and of each."""
 
-    most_bytes = 0
+    together: int = 0
+    database: int = 0
+    log: int = 0
+
+    def keeps(self, max_bytes: int) -> bool:
+        budget = Budget.of(max_bytes)
+        return self.together <= max_bytes and self.database <= budget.file and self.log <= budget.wal
 
 
 @contextmanager
@@ -55,7 +66,7 @@ def observed(path: Path) -> Iterator[Observed]:
         assert process.stdout is not None
         process.stdout.readline()
         yield found
-        found.most_bytes = int(process.communicate("")[0])
+        found.together, found.database, found.log = (int(size) for size in process.communicate("")[0].split())
 
 
 def wal_bytes(path: Path) -> int:
@@ -91,7 +102,8 @@ async def test_the_files_never_pass_max_bytes(
             assert buffer.backlog("broker") * (text_bytes + 20) > max_bytes // 8
             held = await buffer.peek("broker", after=0, limit=readings)
             assert len(held) == buffer.backlog("broker") == bench.health.readings
-    assert 0 < observer.most_bytes <= max_bytes
+    assert observer.keeps(max_bytes), observer
+    assert observer.together
 
 
 async def test_what_was_set_aside_gives_way_when_nothing_else_is_left(bench: Bench) -> None:
@@ -155,3 +167,23 @@ async def test_low_priority_that_lies_among_others_frees_its_space(bench: Bench)
         assert len(left) == 12_000 - dropped
         assert len(left) - len(low) == 6000
         assert sum(len(one.reading.values[2]) for one in left if isinstance(one.reading.values[2], str)) > 1.8 * MIB
+
+
+async def test_many_are_set_aside_and_come_back_within_max_bytes(bench: Bench, until: Until) -> None:
+    with observed(bench.path) as observer:
+        async with bench.open(max_bytes=2 * MIB, durability=Durability.PROCESS_CRASH) as buffer:
+            for number in range(300):
+                buffer.append(bench.fat(number))
+            await buffer.flush()
+            async with asyncio.TaskGroup() as group:
+                for position in range(1, 301):
+                    group.create_task(buffer.set_aside("broker", position, "too large"))
+            for number in range(30):
+                buffer.append(bench.reading(number))
+            await buffer.flush()
+            (asked,) = await asyncio.to_thread(retries.request, bench.path, ["broker"], since_ns=0)
+            await until(lambda: retries.is_taken(bench.path))
+            await buffer.flush()
+            assert asked.readings > 250
+            assert buffer.backlog("broker") + sum(bench.health.dropped.values()) == 330
+    assert observer.keeps(2 * MIB), observer
