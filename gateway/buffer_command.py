@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import isinf
@@ -14,6 +15,7 @@ from math import isinf
 import orjson
 
 from gateway.buffer import BufferUnavailable, inspect, retries
+from gateway.buffer.drops import for_whom
 from gateway.buffer.settlement import SET_ASIDE_KEPT
 from gateway.config import Settings
 from gateway.decimals import number
@@ -127,8 +129,11 @@ def _drops(episodes: Sequence[inspect.DropRecord]) -> str:
     times = "" if len(episodes) == 1 else f" {len(episodes)} times"
     first_ns = min(one.first_observed_ns for one in episodes)
     last_ns = max(one.last_observed_ns for one in episodes)
+    readings, shares = sum(one.readings for one in episodes), Counter[str]()
+    for one in episodes:
+        shares.update(one.shares)
     return (
-        f"{sum(one.readings for one in episodes)} ({episodes[0].reason}){times}, observed {_utc(first_ns)} to "
+        f"{readings} ({episodes[0].reason}){times}{for_whom(readings, shares)}, observed {_utc(first_ns)} to "
         f"{_utc(last_ns)}, last dropped {_utc(max(one.until_ns for one in episodes))}"
     )
 

@@ -17,6 +17,18 @@ STALE_S = 3.0
 """Acknowledgements are in the file within two seconds; what is pending in it so long after a moment was at least as
 late acknowledged, and so must be heard from that moment on."""
 
+_LOST_BY_ALL = """
+    SELECT readings, first_position, last_position FROM dropped WHERE first_position IS NOT NULL
+    ORDER BY last_position - first_position
+"""
+_LOST_BY_ONE = """
+    SELECT * FROM (
+        SELECT readings, first_position, last_position FROM dropped
+        WHERE first_position IS NOT NULL AND id NOT IN (SELECT episode FROM dropped_for)
+        UNION ALL SELECT readings, first_position, last_position FROM dropped_for WHERE destination = ?
+    ) ORDER BY last_position - first_position
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
@@ -54,8 +66,9 @@ def read_book(path: Path, destination: str) -> Book:
 def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
     """Ask the buffer about positions of its epoch. Raises `BufferUnavailable`.
 
-    The table `dropped` says how many were lost in an episode and between which positions, not which: so many of them
-    are taken as accounted for. What was lost before it had a position left no gap.
+    The tables `dropped` and `dropped_for` say how many were lost in an episode and between which positions, not which:
+    so many of what this destination has lost are taken as accounted for. What was lost before it had a position left
+    no gap.
     """
     left = Ranges(spans)
     with reading_buffer(path) as database:
@@ -70,7 +83,7 @@ def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
         set_aside = sum(left.remove(position, position) for (position,) in aside)
         state = database.execute("SELECT value FROM state WHERE key = 'skipped'").fetchone()
         skipped = sum(left.remove(first, last) for first, last in decode_ranges(state[0] if state else "[]"))
-        dropped = sum(_take(left, *episode) for episode in _episodes(database))
+        dropped = sum(_take(left, *episode) for episode in _episodes(database, destination))
     return Account(waiting, set_aside, skipped, dropped, tuple(left))
 
 
@@ -84,15 +97,15 @@ def _take(left: Ranges, readings: int, first: int, last: int) -> int:
     return taken
 
 
-def _episodes(database: sqlite3.Connection) -> list[tuple[int, int, int]]:
-    """`(readings, first position, last position)` of each episode; everywhere, where the file does not tell."""
+def _episodes(database: sqlite3.Connection, destination: str) -> list[tuple[int, int, int]]:
+    """`(readings, first position, last position)` of what the destination has lost in each episode. Where the file
+    does not tell whose the losses were, they count for all; everywhere, where it does not tell positions."""
     columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('dropped')")}
     if not {"first_position", "last_position"} <= columns:
         return [(readings, 1, 2**62) for (readings,) in database.execute("SELECT readings FROM dropped")]
-    return database.execute(
-        "SELECT readings, first_position, last_position FROM dropped WHERE first_position IS NOT NULL "
-        "ORDER BY last_position - first_position"
-    ).fetchall()
+    if not database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'dropped_for'").fetchone():
+        return database.execute(_LOST_BY_ALL).fetchall()
+    return database.execute(_LOST_BY_ONE, (destination,)).fetchall()
 
 
 def _book(database: sqlite3.Connection, path: Path, destination: str) -> Book:

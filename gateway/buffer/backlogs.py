@@ -43,12 +43,20 @@ class Backlogs:
     """
 
     def __init__(
-        self, backlogs: Mapping[str, Backlog], *, held: int, done: Ranges, orphaned: Ranges | None = None
+        self,
+        backlogs: Mapping[str, Backlog],
+        *,
+        held: int,
+        done: Ranges,
+        orphaned: Ranges | None = None,
+        orphaned_by: Iterable[str] = (),
     ) -> None:
         self._backlogs = dict(backlogs)
         self.held = held
         self.done = done
         self.orphaned = orphaned or Ranges()
+        self.orphaned_by = set(orphaned_by)
+        """Destinations whose leaving has made what is orphaned."""
         self.left: set[str] = set()
         """Destinations that have left and still have a row in the database."""
         self.changes = 0
@@ -91,11 +99,18 @@ class Backlogs:
         alone = backlog.pending.copy()
         for other in self._backlogs.values():
             alone.subtract(other.pending)
-        self.orphaned = union((self.orphaned, alone))
+        self._orphan(destination, alone)
         backlog.pending.clear()
         self.left.add(destination)
         self.changes += 1
         return backlog.waiting
+
+    def _orphan(self, destination: str, alone: Ranges) -> None:
+        if not self.orphaned:
+            self.orphaned_by.clear()
+        if alone:
+            self.orphaned = union((self.orphaned, alone))
+            self.orphaned_by.add(destination)
 
     def lose_orphans(self, spans: Iterable[tuple[int, int]], readings: int) -> None:
         """These were found to be `readings` rows and have been counted as lost: their rows are to be deleted."""
@@ -136,23 +151,26 @@ class Backlogs:
             _tidy(backlog)
         return changed
 
-    def drop(self, positions: Iterable[int]) -> set[int]:
-        """These rows are being deleted. Returns those that somebody was still waiting for."""
-        lost: set[int] = set()
+    def drop(self, positions: Iterable[int]) -> dict[str, list[int]]:
+        """These rows are being deleted. Returns those of them that each destination was still waiting for, or one that
+        has left."""
+        lost: dict[str, list[int]] = {}
         self.generation += 1
         for position in positions:
             self.dropping.add(position)
             if self.orphaned.discard(position):
-                lost.add(position)
-            for backlog in self._backlogs.values():
-                if position not in backlog.pending:
-                    continue
+                self.held -= 1
+                for name in self.orphaned_by:
+                    lost.setdefault(name, []).append(position)
+                continue
+            waiting = [(name, one) for name, one in self._backlogs.items() if position in one.pending]
+            self.held -= bool(waiting)
+            for name, backlog in waiting:
                 backlog.waiting -= 1
-                lost.add(position)
+                lost.setdefault(name, []).append(position)
                 if position in backlog.handed_out:
                     backlog.handed_out.discard(position)
                     backlog.lost_in_flight.add(position)
-        self.held -= len(lost)
         self.changes += 1
         for backlog in self._backlogs.values():
             _tidy(backlog)
@@ -175,7 +193,7 @@ class Backlogs:
             if not orphaned and not any(position in other.pending for other in others):
                 self.held += 1
             if backlog is None:  # it left meanwhile
-                self.orphaned.add(position, position)
+                self._orphan(destination, Ranges([(position, position)]))
             else:
                 backlog.waiting += backlog.pending.add(position, position)
         self.changes += 1
@@ -188,10 +206,11 @@ class Backlogs:
             wanted.discard(position)
         return wanted
 
-    def found(self, rows: Ranges) -> int:
-        """Of all rows only these are left. Returns how many readings were lost that somebody was waiting for."""
+    def found(self, rows: Ranges) -> tuple[int, dict[str, int]]:
+        """Of all rows only these are left. Returns how many readings were lost that somebody was waiting for, and how
+        many of them each destination."""
         self.generation += 1
-        wanted = self.wanted
+        wanted, before = self.wanted, {name: one.waiting for name, one in self._backlogs.items()}
         for backlog in self._backlogs.values():
             lost = {position for position in backlog.handed_out if position not in rows}
             backlog.handed_out -= lost
@@ -206,7 +225,8 @@ class Backlogs:
         self.done = rows.copy()
         self.done.subtract(wanted)
         self.changes += 1
-        return max(0, held - self.held)
+        lost_for = {name: before[name] - one.waiting for name, one in self if before[name] > one.waiting}
+        return max(0, held - self.held), lost_for
 
     def copy(self) -> Backlogs:
         """One that changes on its own."""
@@ -214,7 +234,13 @@ class Backlogs:
             name: Backlog(one.pending.copy(), one.waiting, set(one.handed_out), set(one.lost_in_flight))
             for name, one in self._backlogs.items()
         }
-        twin = Backlogs(backlogs, held=self.held, done=self.done.copy(), orphaned=self.orphaned.copy())
+        twin = Backlogs(
+            backlogs,
+            held=self.held,
+            done=self.done.copy(),
+            orphaned=self.orphaned.copy(),
+            orphaned_by=self.orphaned_by,
+        )
         twin.changes, twin.dropping, twin.generation = self.changes, set(self.dropping), self.generation
         return twin
 

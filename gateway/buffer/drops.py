@@ -1,14 +1,16 @@
 """Loss, accounted for: every dropped reading is counted, every episode of loss is logged at its edges and remembered.
 
-An episode is a run of drops for one reason. It is logged as an ERROR when it begins and every hour that it goes on, and
-as an INFO with its totals when its cause is gone, and it is one row of the table `dropped`, which outlives the process.
+An episode is a run of drops for one reason. It is logged as an ERROR when it begins, when another destination begins to
+lose readings in it and every hour that it goes on, and as an INFO with its totals when its cause is gone. It is one row
+of the table `dropped`, which outlives the process, and one of `dropped_for` for each destination that still waited for
+some of what was lost. What was not committed yet is lost for all.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -50,15 +52,37 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one destination has lost: at most so many readings, between these positions."""
+
+    readings: int
+    first_position: int
+    last_position: int
+
+    @staticmethod
+    def at(positions: Sequence[int]) -> Share:
+        """Of at least one reading."""
+        return Share(len(positions), min(positions), max(positions))
+
+    def __add__(self, other: Share) -> Share:
+        return Share(
+            self.readings + other.readings,
+            min(self.first_position, other.first_position),
+            max(self.last_position, other.last_position),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """Readings that are gone, when they were taken (ns since 1970 UTC), and between which positions they were; None:
-    they had none yet."""
+    they had none yet. `shares` are those of the destinations that waited for them; without any, those of all."""
 
     readings: int
     first_observed_ns: int
     last_observed_ns: int
     first_position: int | None = None
     last_position: int | None = None
+    shares: Mapping[str, Share] = field(default_factory=dict)
 
     @staticmethod
     def of(observed_ns: Sequence[int]) -> Loss:
@@ -66,18 +90,22 @@ class Loss:
         return Loss(len(observed_ns), min(observed_ns), max(observed_ns))
 
     @staticmethod
-    def at(rows: Sequence[tuple[int, int]]) -> Loss:
-        """At least one reading, by position and time."""
+    def at(rows: Sequence[tuple[int, int]], waited: Mapping[str, Sequence[int]]) -> Loss:
+        """Those of the readings, by position and time, that somebody waited for: at least one. `waited` are the
+        positions of each destination."""
+        lost = {position for some in waited.values() for position in some}
+        rows = [row for row in rows if row[0] in lost]
         times = [observed_at_ns for _, observed_at_ns in rows]
         positions = [position for position, _ in rows]
-        return Loss(len(rows), min(times), max(times), min(positions), max(positions))
+        shares = {destination: Share.at(some) for destination, some in waited.items()}
+        return Loss(len(rows), min(times), max(times), min(positions), max(positions), shares)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Episode:
-    """One run of drops; a row of `dropped`. Times in ns since 1970 UTC; `first_/last_observed_ns` are those of the lost
-    readings, `since_/until_ns` are when they were lost. None of those that had a position lay outside `first_position`
-    and `last_position`; None: none had one."""
+    """One run of drops; a row of `dropped` and, with `shares`, some of `dropped_for`. Times in ns since 1970 UTC;
+    `first_/last_observed_ns` are those of the lost readings, `since_/until_ns` are when they were lost. None of those
+    that had a position lay outside `first_position` and `last_position`; None: none had one."""
 
     id: int
     reason: str
@@ -88,16 +116,27 @@ class Episode:
     until_ns: int
     first_position: int | None
     last_position: int | None
+    shares: Mapping[str, Share]
 
-    def add(self, loss: Loss, *, now_ns: int) -> None:
-        """More of the same."""
-        self.readings += loss.readings
-        self.first_observed_ns = min(self.first_observed_ns, loss.first_observed_ns)
-        self.last_observed_ns = max(self.last_observed_ns, loss.last_observed_ns)
-        self.until_ns = now_ns
+    def with_more(self, loss: Loss, *, now_ns: int) -> Episode:
+        """The same, with more of it."""
         firsts = [one for one in (self.first_position, loss.first_position) if one is not None]
         lasts = [one for one in (self.last_position, loss.last_position) if one is not None]
-        self.first_position, self.last_position = min(firsts, default=None), max(lasts, default=None)
+        more = {name: self.shares[name] + one if name in self.shares else one for name, one in loss.shares.items()}
+        return replace(
+            self,
+            readings=self.readings + loss.readings,
+            first_observed_ns=min(self.first_observed_ns, loss.first_observed_ns),
+            last_observed_ns=max(self.last_observed_ns, loss.last_observed_ns),
+            until_ns=now_ns,
+            first_position=min(firsts, default=None),
+            last_position=max(lasts, default=None),
+            shares={**self.shares, **more},
+        )
+
+    @property
+    def for_whom(self) -> str:
+        return for_whom(self.readings, {name: one.readings for name, one in self.shares.items()})
 
 
 class Drops:
@@ -130,20 +169,38 @@ class Drops:
                 until_ns=now_ns,
                 first_position=loss.first_position,
                 last_position=loss.last_position,
+                shares=loss.shares,
             )
             self._next_id += 1
-            self._running[reason] = episode
             _log.error(
-                "dropping readings from the buffer (%s): %d so far, observed from %s to %s; %s",
+                "dropping readings from the buffer (%s): %d so far%s, observed from %s to %s; %s",
                 reason.value,
                 loss.readings,
+                episode.for_whom,
                 utc_text(loss.first_observed_ns),
                 utc_text(loss.last_observed_ns),
                 _ADVICE[reason],
             )
         else:
-            episode.add(loss, now_ns=now_ns)
-        self.unsaved[episode.id] = episode
+            others = loss.shares.keys() - episode.shares.keys()
+            episode = episode.with_more(loss, now_ns=now_ns)
+            for destination in sorted(others):
+                _log.error(
+                    "dropping readings from the buffer (%s) for %s as well: %d so far, observed from %s to %s; %s",
+                    reason.value,
+                    destination,
+                    loss.shares[destination].readings,
+                    utc_text(loss.first_observed_ns),
+                    utc_text(loss.last_observed_ns),
+                    _ADVICE[reason],
+                )
+        self._running[reason] = self.unsaved[episode.id] = episode
+
+    def saved(self, episodes: Iterable[Episode]) -> None:
+        """These are written down. One that has grown since stays unsaved."""
+        for episode in episodes:
+            if self.unsaved.get(episode.id) is episode:
+                del self.unsaved[episode.id]
 
     def look(self, now_s: float) -> None:
         """To be called now and then: says every hour how an episode goes on. `now_s` is monotonic."""
@@ -153,11 +210,12 @@ class Drops:
                 continue
             self._told[reason] = now_s, episode.readings
             _log.error(
-                "still dropping readings from the buffer (%s): %d in %.1f hours, %d so far, observed from %s to %s",
+                "still dropping readings from the buffer (%s): %d in %.1f hours, %d so far%s, observed from %s to %s",
                 reason.value,
                 episode.readings - told,
                 (now_s - told_s) / 3600,
                 episode.readings,
+                episode.for_whom,
                 utc_text(episode.first_observed_ns),
                 utc_text(episode.last_observed_ns),
             )
@@ -168,9 +226,10 @@ class Drops:
         episode = self._running.pop(reason, None)
         if episode is not None:
             _log.info(
-                "no longer dropping readings (%s): %d were lost, observed from %s to %s",
+                "no longer dropping readings (%s): %d were lost%s, observed from %s to %s",
                 reason.value,
                 episode.readings,
+                episode.for_whom,
                 utc_text(episode.first_observed_ns),
                 utc_text(episode.last_observed_ns),
             )
@@ -178,6 +237,14 @@ class Drops:
     def ended_all(self) -> None:
         for reason in tuple(self._running):
             self.ended(reason)
+
+
+def for_whom(readings: int, shares: Mapping[str, int]) -> str:
+    """` for a`, when that is all there is to say of these readings, or `, 2 for a, 7 for b`."""
+    named = {name: lost for name, lost in sorted(shares.items()) if name}
+    if len(named) == 1 and readings in named.values():
+        return f" for {''.join(named)}"
+    return "".join(f", {lost} for {name}" for name, lost in named.items())
 
 
 def utc_text(time_ns: int) -> str:

@@ -62,7 +62,9 @@ def read_facts(database: sqlite3.Connection) -> Facts:
     """Raises `Unsound` or `sqlite3.Error`."""
     oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
     newest, newest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
-    (drops,) = database.execute("SELECT max(id) FROM dropped").fetchone()
+    (drops,) = database.execute(
+        "SELECT max(id) FROM (SELECT id FROM dropped UNION ALL SELECT episode FROM dropped_for)"
+    ).fetchone()
     try:
         state: dict[str, str] = dict(database.execute("SELECT key, value FROM state").fetchall())
         places = {

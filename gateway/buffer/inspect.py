@@ -48,6 +48,9 @@ class DropRecord:
     last_observed_ns: int
     since_ns: int
     until_ns: int
+    shares: Mapping[str, int]
+    """How many of them each destination was still waiting for; empty where that is not known, or all lost them before
+    they were committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,6 @@ def status(path: Path) -> BufferStatus:
             )
         )
         set_aside = database.execute("SELECT destination, count(*) FROM set_aside GROUP BY destination").fetchall()
-        episodes = database.execute(
-            "SELECT reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns FROM dropped ORDER BY id"
-        )
         return BufferStatus(
             epoch=state["epoch"],
             last_position=max(through, newest),
@@ -105,7 +105,7 @@ def status(path: Path) -> BufferStatus:
             },
             seconds_until_full=_forecast(state.get("full")),
             set_aside=dict(set_aside),
-            dropped=tuple(DropRecord(*row) for row in episodes),
+            dropped=_dropped(database),
         )
 
 
@@ -194,6 +194,17 @@ def _message(identity: str, columns: list[Any], era: Era) -> dict[str, object]:
         "values": {name: value for name, value in zip(names, reading.values, strict=True) if value is not None},
         "quality": {names[index]: str(quality) for index, quality in reading.quality.items()},
     }
+
+
+def _dropped(database: sqlite3.Connection) -> tuple[DropRecord, ...]:
+    shares: dict[int, dict[str, int]] = {}
+    if database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'dropped_for'").fetchone():
+        for episode, destination, lost in database.execute("SELECT episode, destination, readings FROM dropped_for"):
+            shares.setdefault(episode, {})[destination] = lost
+    rows: list[tuple[int, str, int, int, int, int, int]] = database.execute(
+        "SELECT id, reason, readings, first_observed_ns, last_observed_ns, since_ns, until_ns FROM dropped ORDER BY id"
+    ).fetchall()
+    return tuple(DropRecord(*row[1:], shares.get(row[0], {})) for row in rows)
 
 
 def _forecast(text: str | None) -> float | None:

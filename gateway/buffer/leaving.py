@@ -53,7 +53,7 @@ class Leaving:
         backlogs = self._backlogs
         if backlogs.orphaned and not backlogs.dropping:
             spans, generation = backlogs.orphaned.head(_MOST_COUNTED), backlogs.generation
-            loss = await self._store.extent(spans)
+            loss = await self._store.extent(spans, lost_by=tuple(backlogs.orphaned_by))
             if generation != backlogs.generation:
                 return  # some have been dropped or taken over meanwhile: look again
             if loss is not None:

@@ -239,7 +239,13 @@ def _stand(
     first = min((one.pending.first for one in backlogs.values() if one.pending.first is not None), default=last + 1)
     return Opened(
         mark=replace(mark, first=orphaned.first or first),
-        backlogs=Backlogs(backlogs, held=facts.held, done=done, orphaned=orphaned),
+        backlogs=Backlogs(
+            backlogs,
+            held=facts.held,
+            done=done,
+            orphaned=orphaned,
+            orphaned_by=(before.keys() - backlogs.keys()) or {ORPHANED},
+        ),
         groups=facts.groups,
         oldest_ns=facts.oldest_ns if facts.held else None,
         next_drop=facts.next_drop,

@@ -18,7 +18,7 @@ from gateway.backoff import Backoff
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.connections import Connections
 from gateway.buffer.damage import suspicion
-from gateway.buffer.drops import DropReason, Drops
+from gateway.buffer.drops import DropReason, Drops, Share
 from gateway.buffer.encoding import encode_reading
 from gateway.buffer.groups import Groups
 from gateway.buffer.mark import Mark
@@ -149,8 +149,12 @@ class Repair:
         return replaced
 
     def _take_stock(self, failure: StoreFailed, aside: Path, salvaged: Salvaged) -> None:
-        salvaged = replace(salvaged, lost=self._backlogs.found(salvaged.positions))
+        lost, lost_for = self._backlogs.found(salvaged.positions)
+        salvaged = replace(salvaged, lost=lost)
         tell_of_damage(self._path, str(failure.__cause__ or failure.message), aside, salvaged)
         if salvaged.lost:
-            self._drops.count(DropReason.DAMAGED, salvaged.loss(self._clock_ns()))
+            shares = {
+                name: Share(readings, salvaged.first_lost, salvaged.last_lost) for name, readings in lost_for.items()
+            }
+            self._drops.count(DropReason.DAMAGED, replace(salvaged.loss(self._clock_ns()), shares=shares))
             self._drops.ended(DropReason.DAMAGED)

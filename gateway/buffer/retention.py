@@ -173,10 +173,8 @@ class Retention:
         self._tail.forget(position for position, _ in victims)
         if lost:
             eras = self._timekeeper.eras
-            rows = [
-                (position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in victims if position in lost
-            ]
-            self._drops.count(reason, Loss.at(rows))
+            rows = [(position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in victims]
+            self._drops.count(reason, Loss.at(rows, lost))
 
     async def _thinned(self, wanted: int) -> list[tuple[int, int]]:
         """Polled readings from between others that stay, those of the lowest priority first. The newest are left alone:

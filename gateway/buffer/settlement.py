@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiosqlite
 
@@ -28,6 +29,14 @@ class SetAside:
     position: int
     reason: str
     set_aside_at_ns: int
+
+
+class CrowdedOut(NamedTuple):
+    """A reading that had to leave the set-aside table."""
+
+    destination: str
+    position: int
+    observed_at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +65,9 @@ class Settlement:
     """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
-async def write_settlement(database: aiosqlite.Connection, settlement: Settlement) -> list[tuple[int, int]]:
-    """Inside a transaction. Returns position and time of the readings that had to leave the set-aside table."""
-    crowded_out: list[tuple[int, int]] = []
+async def write_settlement(database: aiosqlite.Connection, settlement: Settlement) -> list[CrowdedOut]:
+    """Inside a transaction. Returns the readings that had to leave the set-aside table."""
+    crowded_out: list[CrowdedOut] = []
     if settlement.taken_back:
         ids = json.dumps(settlement.taken_back)
         await database.execute_fetchall(
@@ -78,18 +87,12 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
     if settlement.set_aside or settlement.crowded_out:
         rows = await database.execute_fetchall(
             "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "
-            "LIMIT max(?, (SELECT count(*) FROM set_aside) - ?)) RETURNING position, observed_at_ns",
+            "LIMIT max(?, (SELECT count(*) FROM set_aside) - ?)) RETURNING destination, position, observed_at_ns",
             (settlement.crowded_out, SET_ASIDE_KEPT),
         )
-        crowded_out = [(position, observed_at_ns) for position, observed_at_ns in rows]
+        crowded_out = [CrowdedOut(*row) for row in rows]
     if settlement.episodes:
-        await database.executemany(
-            "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [astuple(episode) for episode in settlement.episodes],
-        )
-        await database.execute_fetchall(
-            "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
-        )
+        await _write_episodes(database, settlement.episodes)
     if settlement.left:
         await database.execute_fetchall(
             "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
@@ -102,6 +105,31 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
     for start in range(0, len(settlement.dropped), _PIECE):
         await _delete(database, settlement.dropped[start : start + _PIECE], rows_per_page=settlement.rows_per_page)
     return crowded_out
+
+
+async def _write_episodes(database: aiosqlite.Connection, episodes: Sequence[Episode]) -> None:
+    await database.executemany(
+        "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                one.id, one.reason, one.readings, one.first_observed_ns, one.last_observed_ns, one.since_ns,
+                one.until_ns, one.first_position, one.last_position,
+            )
+            for one in episodes
+        ],
+    )  # fmt: skip
+    await database.executemany(
+        "INSERT OR REPLACE INTO dropped_for VALUES (?, ?, ?, ?, ?)",
+        [
+            (episode.id, name, share.readings, share.first_position, share.last_position)
+            for episode in episodes
+            for name, share in episode.shares.items()
+        ],
+    )
+    await database.execute_fetchall(
+        "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
+    )
+    await database.execute_fetchall("DELETE FROM dropped_for WHERE episode < (SELECT min(id) FROM dropped)")
 
 
 async def _delete(database: aiosqlite.Connection, positions: Sequence[int], *, rows_per_page: int) -> None:

@@ -11,7 +11,7 @@ from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.schema import ORPHANED
-from gateway.buffer.settlement import SetAside, Settlement
+from gateway.buffer.settlement import CrowdedOut, SetAside, Settlement
 from gateway.buffer.store import Store
 from gateway.buffer.timekeeping import Timekeeper
 
@@ -102,10 +102,9 @@ class Settler:
         backlogs.dropping.clear()
         backlogs.left -= left
         self._orphaned = orphaned
-        for episode in episodes:
-            self._drops.unsaved.pop(episode.id, None)
+        self._drops.saved(episodes)
         if crowded:
-            self._drops.count(DropReason.SET_ASIDE_FULL, Loss.at(crowded))
+            self._drops.count(DropReason.SET_ASIDE_FULL, _loss_of(crowded))
         self.settled = changes
 
     async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:
@@ -152,6 +151,13 @@ class Settler:
             self._doubtful = None
             self._backlogs.put_back(destination, [(one.position, one.exists) for one in returning])
             self.came_back(destination, returning)
+
+
+def _loss_of(crowded_out: Sequence[CrowdedOut]) -> Loss:
+    refused: dict[str, list[int]] = {}
+    for one in crowded_out:
+        refused.setdefault(one.destination, []).append(one.position)
+    return Loss.at([(one.position, one.observed_at_ns) for one in crowded_out], refused)
 
 
 def _rows_of(backlogs: Backlogs, through: int) -> list[tuple[str, int, str, int]]:

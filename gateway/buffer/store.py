@@ -22,10 +22,10 @@ import aiosqlite
 
 from gateway.buffer.bounds import Measured
 from gateway.buffer.connections import Connections, explained
-from gateway.buffer.drops import Loss
+from gateway.buffer.drops import Loss, Share
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
-from gateway.buffer.settlement import Settlement, write_settlement
+from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
 
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
@@ -92,10 +92,10 @@ class Store:
             ((newest,),) = await self._writer.execute_fetchall("SELECT coalesce(max(id), 0) FROM reading")
         return int(newest)
 
-    async def settle(self, settlement: Settlement) -> list[tuple[int, int]]:
+    async def settle(self, settlement: Settlement) -> list[CrowdedOut]:
         """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction.
 
-        Returns position and time of the readings that had to leave the set-aside table.
+        Returns the readings that had to leave the set-aside table.
         """
         async with self._transaction("commit acknowledgements to"):
             return await write_settlement(self._writer, settlement)
@@ -143,16 +143,18 @@ class Store:
         found: list[Row] = rows
         return found
 
-    async def extent(self, spans: Sequence[tuple[int, int]]) -> Loss | None:
-        """What would be lost with these ranges of positions; None without rows."""
+    async def extent(self, spans: Sequence[tuple[int, int]], *, lost_by: Sequence[str]) -> Loss | None:
+        """What would be lost with these ranges of positions, by each of these destinations; None without rows."""
         with explained(self._path, "read"):
-            ((rows, *extremes),) = await self._reader.execute_fetchall(
+            ((rows, first_ns, last_ns, first, last),) = await self._reader.execute_fetchall(
                 "SELECT count(*), min(observed_at_ns), max(observed_at_ns), min(reading.id), max(reading.id) "
                 "FROM json_each(?) AS span CROSS JOIN reading "
                 "ON reading.id BETWEEN span.value ->> 0 AND span.value ->> 1",
                 (json.dumps(spans),),
             )
-        return Loss(rows, *extremes) if rows else None
+        if not rows:
+            return None
+        return Loss(rows, first_ns, last_ns, first, last, dict.fromkeys(lost_by, Share(rows, first, last)))
 
     async def oldest(self, group_ids: Sequence[int], *, after: int, limit: int) -> list[tuple[int, int]]:
         """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""

@@ -166,10 +166,8 @@ class Writer:
         lost = self._backlogs.drop(position for position, _ in rows)
         if lost:
             eras = self._timekeeper.eras
-            dated = [
-                (position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in rows if position in lost
-            ]
-            self._drops.count(DropReason.DAMAGED, Loss.at(dated))
+            dated = [(position, eras.at(position).dated_ns(taken_ns)) for position, taken_ns in rows]
+            self._drops.count(DropReason.DAMAGED, Loss.at(dated, lost))
         self._wake.set()
 
     async def set_aside(self, request: SetAside) -> None:

@@ -60,3 +60,34 @@ async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounte
     assert account(path, "b", [(1, 6)]).unaccounted == ((3, 6),)
     with pytest.raises(BufferUnavailable, match='knows no destination "c"'):
         account(path, "c", [(1, 1)])
+
+
+async def test_what_was_dropped_for_another_destination_accounts_for_nothing(tmp_path: Path) -> None:
+    path, now_ns = tmp_path / "buffer.db", NOW_NS
+
+    def opened() -> AbstractAsyncContextManager[Buffer]:
+        return Buffer.open(
+            BufferSettings(path=path, min_free_disk=0, max_age=100.0),
+            destinations=["a", "b"],
+            health=BufferHealth(),
+            clock=Clock(wall_ns=lambda: now_ns, boot_ns=lambda: now_ns),
+        )
+
+    async with opened() as buffer:
+        for number in range(6):
+            buffer.append(Reading(GROUP, now_ns, (number,)))
+        await buffer.flush()
+        buffer.acknowledge("a", [1, 2, 3, 5, 6])  # and 3 has never arrived
+    now_ns += 101 * 10**9
+    async with opened() as buffer:
+        buffer.append(Reading(GROUP, now_ns, (6,)))
+        await buffer.flush()
+    assert account(path, "b", [(1, 6)]).dropped == 6
+    found = account(path, "a", [(3, 4)])
+    assert (found.dropped, found.unaccounted_count) == (1, 1)
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT destination, readings, first_position, last_position FROM dropped_for")
+        assert sorted(rows) == [("a", 1, 4, 4), ("b", 6, 1, 6)]
+        database.execute("DELETE FROM dropped_for")  # as an older gateway has left it
+        database.commit()
+    assert account(path, "a", [(3, 4)]).dropped == 2

@@ -65,8 +65,14 @@ async def test_every_reason_has_a_line_with_first_and_last(
     found = told(settings, capsys)
     assert found["full"] == ["now"]
     thinned, dropped = found["dropped"]
-    assert re.fullmatch(rf"[1-9]\d* \(thinned\), observed {MOMENT} to {MOMENT}, last dropped {MOMENT}", thinned)
-    assert re.fullmatch(rf"[1-9]\d* \(max-bytes\), observed {MOMENT} to {MOMENT}, last dropped {MOMENT}", dropped)
+    assert re.fullmatch(
+        rf"([1-9]\d*) \(thinned\), \1 for broker, \d+ for cloud, observed {MOMENT} to {MOMENT}, last dropped {MOMENT}",
+        thinned,
+    )
+    assert re.fullmatch(
+        rf"[1-9]\d* \(max-bytes\), .* for broker, .* for cloud, observed {MOMENT} to {MOMENT}, last dropped {MOMENT}",
+        dropped,
+    )
     assert [line.split(" for ")[1] for line in found["waiting"]] == ["broker", "cloud"]
 
 
@@ -75,7 +81,7 @@ async def test_a_second_episode_is_counted_into_the_line_of_its_reason(
 ) -> None:
     for _ in range(2):
         await fill(settings, rounds=3000)
-    assert "(max-bytes) 2 times, observed" in told(settings, capsys)["dropped"][1]
+    assert "(max-bytes) 2 times, " in told(settings, capsys)["dropped"][1]
 
 
 async def test_a_buffer_with_room_says_when_it_will_be_full(

@@ -108,7 +108,8 @@ async def test_leaving_frees_what_only_it_was_waiting_for_and_says_when_that_was
     assert (episode.reason, episode.readings) == ("destination-removed", 3)
     assert episode.last_observed_ns - episode.first_observed_ns == 3_000_000_000
     assert caplog.text.count("the destination leaves is no longer configured: its backlog of 6 readings is freed") == 1
-    assert caplog.text.count("3 were lost, observed from") == 1
+    assert episode.shares == {"leaves": 3}
+    assert caplog.text.count("3 were lost for leaves, observed from") == 1
 
 
 async def test_a_peek_that_is_under_way_when_its_destination_leaves_finds_nothing(bench: Bench) -> None:

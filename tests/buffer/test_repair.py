@@ -116,7 +116,9 @@ async def test_every_destination_keeps_its_place_and_what_is_in_flight_its_ackno
         await buffer.flush()
     status = inspect.status(bench.path)
     assert (status.set_aside, status.backlog) == ({"a": 1}, {"a": left, "b": 3000 - lost})
-    assert [(one.reason, one.readings) for one in status.dropped] == [("damaged", lost)]
+    assert [(one.reason, one.readings, one.shares) for one in status.dropped] == [
+        ("damaged", lost, {"a": lost, "b": lost})
+    ]
 
 
 async def test_readings_go_on_being_taken_while_it_cannot_be_repaired(

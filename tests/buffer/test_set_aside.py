@@ -165,6 +165,8 @@ async def test_no_more_are_kept_than_there_is_room_for_also_after_some_went_back
         await refuse(buffer, "b", 2)
         await until(lambda: bench.health.dropped["set-aside-full"] == 2)
         assert inspect.status(bench.path).set_aside == {"b": SET_ASIDE_KEPT}
+    (episode,) = inspect.status(bench.path).dropped
+    assert episode.shares == {"a": 1, "b": 1}
 
 
 async def test_cut_off_at_any_point_of_the_log_each_is_either_set_aside_or_waiting(

@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.chaos.config import GUEST, REFUSED, REGISTERS
 from tests.chaos.faults import Stage
 from tests.chaos.judge import Arrivals, Owed, arrivals, contradictions, missing
 from tests.chaos.second_opinion import disagreements
-from tests.chaos.witness import read_only
+from tests.chaos.witness import Witness, read_only
 
 _SHOWN = 10
 
@@ -31,13 +31,21 @@ class Episode:
     last_ms: int
     first_position: int | None
     last_position: int | None
+    shares: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Rows of `dropped_for`, by destination: readings, first and last position. Without any, it counts for all."""
 
-    def covers(self, position: int, times_ms: set[int]) -> bool:
-        """Whether a reading at this position, taken at one of these times if that was seen, can be one of them."""
+    def lost_by(self, destination: str) -> tuple[int, int, int] | None:
+        """How many committed readings the destination has lost, and between which positions; None: none."""
         if self.first_position is None or self.last_position is None:
-            return False
+            return None
+        return self.shares.get(destination) if self.shares else (self.readings, self.first_position, self.last_position)
+
+    def covers(self, destination: str, position: int, times_ms: set[int]) -> bool:
+        """Whether a reading at this position, taken at one of these times if that was seen, can be one of those that
+        the destination has lost."""
+        lost = self.lost_by(destination)
         of_the_time = not times_ms or any(self.first_ms <= one <= self.last_ms for one in times_ms)
-        return self.first_position <= position <= self.last_position and of_the_time
+        return lost is not None and lost[1] <= position <= lost[2] and of_the_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,13 @@ def result(stage: Stage, *, path: Path, expected: int) -> Result:
         set_aside: dict[str, set[int]] = {}
         for destination, position in database.execute("SELECT destination, position FROM set_aside"):
             set_aside.setdefault(destination, set()).add(position)
+        shares: dict[int, dict[str, tuple[int, int, int]]] = {}
+        for episode, destination, *share in database.execute("SELECT * FROM dropped_for"):
+            shares.setdefault(episode, {})[destination] = (share[0], share[1], share[2])
         episodes = [
-            Episode(reason, readings, first_ns // 1_000_000, last_ns // 1_000_000, first, last)
-            for reason, readings, first_ns, last_ns, first, last in database.execute(
-                "SELECT reason, readings, first_observed_ns, last_observed_ns, first_position, last_position "
+            Episode(reason, readings, first_ns // 1_000_000, last_ns // 1_000_000, first, last, shares.get(row_id, {}))
+            for row_id, reason, readings, first_ns, last_ns, first, last in database.execute(
+                "SELECT id, reason, readings, first_observed_ns, last_observed_ns, first_position, last_position "
                 "FROM dropped"
             )
         ]
@@ -126,21 +137,38 @@ def failures(found: Result) -> list[str]:
 
 
 def _of_the_losses(found: Result) -> Iterator[str]:
-    lost = found.lost_somewhere
     taken = found.committed + sum(found.dropped.values()) - found.dropped_with_position
     if taken < found.expected // 2:
         yield f"only {taken} readings were taken, of about {found.expected}: did it read at all?"
-    if len(lost) > found.dropped_with_position:
-        some = {name: sorted(ids)[:_SHOWN] for name, ids in found.lost.items()}
-        yield f"{len(lost)} readings are missing and {found.dropped_with_position} were dropped, such as {some}"
-    strangers = sorted(one for one in lost if not _is_covered(found, one))
-    if strangers:
-        yield f"no drop covers position and time of {len(strangers)} missing readings, such as {strangers[:_SHOWN]}"
+    yield from unexplained(found.lost, found.episodes, found.stage.witness)
     for reason in found.dropped:
         if not found.stage.gateway.said(f"dropping readings from the buffer ({reason})"):
             yield f"readings were dropped for {reason}, and the log says nothing"
     if found.dropped["max-age"]:
         yield f"{found.dropped['max-age']} readings were too old, in a run of minutes"
+
+
+def unexplained(lost: dict[str, set[int]], episodes: list[Episode], witness: Witness) -> Iterator[str]:
+    """What each destination misses beyond what was dropped for it, in number, position and time."""
+    for name, ids in lost.items():
+        dropped = dropped_for(name, episodes)
+        if len(ids) > dropped:
+            yield f"{name}: {len(ids)} readings are missing and {dropped} were dropped, such as {sorted(ids)[:_SHOWN]}"
+        strangers = sorted(
+            position
+            for position in ids
+            if not any(
+                episode.covers(name, position, witness.times_ms(position) if position in witness.rows else set())
+                for episode in episodes
+            )
+        )
+        if strangers:
+            yield f"{name}: no drop covers {len(strangers)} missing readings, such as {strangers[:_SHOWN]}"
+
+
+def dropped_for(destination: str, episodes: list[Episode]) -> int:
+    """How many committed readings this destination has lost, by the book."""
+    return sum(lost[0] for one in episodes if (lost := one.lost_by(destination)) is not None)
 
 
 def _of_the_buffer(found: Result) -> Iterator[str]:
@@ -191,6 +219,7 @@ def table(found: Result) -> str:
             ("  of those with the time corrected", arrived.corrected),
             ("  set aside", len(found.set_aside.get(name, ()))),
             ("  missing", len(found.lost[name])),
+            ("  dropped for it", dropped_for(name, found.episodes)),
         ]
         if arrived.refused:
             taken = sum(device in arrived.refused for device, *_ in arrived.contents.values())
@@ -202,12 +231,6 @@ def table(found: Result) -> str:
         ("left in the buffer", found.left),
     ]
     return "\n".join(f"{what:<36} {figure}" for what, figure in rows)
-
-
-def _is_covered(found: Result, position: int) -> bool:
-    witness = found.stage.witness
-    times_ms = witness.times_ms(position) if position in witness.rows else set()
-    return any(episode.covers(position, times_ms) for episode in found.episodes)
 
 
 def _second_opinion(received: Path, arrived: Arrivals, everything: set[int]) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.judge import Arrivals, Owed, contradictions, missing
 from tests.chaos.plan import EVERY_S, Kind, plan
-from tests.chaos.witness import Stand, Stay, content
+from tests.chaos.report import Episode, unexplained
+from tests.chaos.witness import Stand, Stay, Witness, content
 
 
 def online(arrivals: Arrivals) -> None:
@@ -121,6 +123,17 @@ def test_what_a_destination_has_acknowledged_follows_from_what_it_waits_for():
 def test_a_destination_that_came_and_went_has_acknowledged_what_it_waited_for_no_more():
     stay = Stay(joined_after=5, owes=[(2, 3)], last=Stand(through=9, pending=[(3, 3), (8, 9)]))
     assert stay.acknowledged() == {2, 6, 7}
+
+
+def test_what_was_dropped_for_one_destination_does_not_explain_what_another_misses():
+    witness = Witness(Path("none.db"))
+    dropped = Episode("max-bytes", 3, 0, 9, 1, 9, shares={"a": (2, 1, 5), "b": (3, 1, 9)})
+    assert [*unexplained({"a": {1, 5}, "b": {1, 5, 9}}, [dropped], witness)] == []
+    (beyond,) = unexplained({"a": {1, 9}, "b": set()}, [dropped], witness)
+    assert beyond == "a: no drop covers 1 missing readings, such as [9]"
+    (too_many, _) = unexplained({"c": {1}}, [dropped], witness)
+    assert too_many == "c: 1 readings are missing and 0 were dropped, such as [1]"
+    assert [*unexplained({"c": {1, 9}}, [Episode("damaged", 2, 0, 9, 1, 9)], witness)] == []
 
 
 def test_a_seed_gives_the_same_faults_again_and_each_kind_at_least_once():
