@@ -9,14 +9,14 @@ import orjson
 
 from drivers.model import Reading
 from gateway.buffer.bounds import Budget
-from gateway.buffer.encoding import encode_reading
+from gateway.buffer.encoding import checksum, encode_reading
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.store import MOST_ROWS
 
 _MOST_VALUES = 200_000
-_ROW_BYTES = 24  # of a row besides its body: header, group, time
+_ROW_BYTES = 29  # of a row besides its body: header, group, time, checksum
 
 
 @dataclass(slots=True)
@@ -61,7 +61,8 @@ def gather(intake: Intake, groups: Groups, *, after: int, budget: Budget) -> Bat
         batch.era = era
         position += 1
         values += len(reading.values)
-        batch.columns += (position, groups.id(reading.group, priority), reading.observed_at_ns, body, quality)
+        row = (position, groups.id(reading.group, priority), reading.observed_at_ns, body, quality)
+        batch.columns += (*row, checksum(*row))
         batch.readings.append(reading)
         batch.size_bytes += size_bytes
     return batch

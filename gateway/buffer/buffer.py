@@ -16,7 +16,7 @@ from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.bounds import Budget
 from gateway.buffer.connections import connect
 from gateway.buffer.drops import DropReason, Drops
-from gateway.buffer.encoding import decode_reading
+from gateway.buffer.encoding import Row, decode_reading, verify
 from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.lock import exclusive
@@ -25,7 +25,7 @@ from gateway.buffer.model import BufferUnavailable, StoreClosed, StoredReading, 
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.repair import PATIENCE
 from gateway.buffer.settlement import SetAside
-from gateway.buffer.store import Row, Store
+from gateway.buffer.store import Store
 from gateway.buffer.timekeeping import Timekeeper
 from gateway.buffer.writer import Writer
 from gateway.clock import Clock
@@ -186,12 +186,14 @@ class Buffer:
         stored: list[StoredReading] = []
         unreadable: list[tuple[int, int]] = []
         following = first
-        for position, group_id, observed_at_ns, body, quality in rows:
+        for row in rows:
+            position, group_id, observed_at_ns, body, quality, _ = row
             backlog.pending.remove(following, position - 1)  # holes
             following = position + 1
             if position in self._backlogs.dropping:
                 continue
             try:
+                verify(row)
                 reading = decode_reading(self._groups.group(group_id), observed_at_ns, body=body, quality=quality)
             except (KeyError, TypeError, ValueError):
                 unreadable.append((position, observed_at_ns))

@@ -7,6 +7,8 @@ body      array `[1.42,true,null]` aligned with the group's points, or, when mor
           (`Decimal`), so that 12.340 comes back as 12.340. Only readings that hold a decimal are written so.
 quality   NULL when everything is good, else an object `{"3":"bad:timeout"}` of what is not good, or a bare string
           `"bad:timeout"` when every point of the group has this one quality.
+checksum  CRC-32 of position, group, time, quality and body, less 2³¹ so that it takes 4 bytes. A bit that changes
+          inside a number leaves valid JSON, and SQLite has no checksums for what has left the write-ahead log.
 points    array of `{"name":"speed","unit":"m/s"}`.
 ranges    array of `[first, last]`.
 """
@@ -14,6 +16,7 @@ ranges    array of `[first, last]`.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -22,6 +25,9 @@ import orjson
 from drivers.model import ALL_GOOD, Point, PointGroup, Quality, Reading, Value
 from gateway.buffer.ranges import Ranges
 from gateway.decimals import number
+
+Row = tuple[int, int, int, str, str | None, int | None]
+"""Of the table `reading`: position, group_id, observed_at_ns, body, quality, checksum."""
 
 _DECIMALS = b" "
 
@@ -57,6 +63,18 @@ def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality
         if len(values) != size:
             raise ValueError(f"{len(values)} values for the {size} points of {group}")
     return Reading(group, observed_at_ns, values, ALL_GOOD if quality is None else _decode_quality(quality, size))
+
+
+def checksum(position: int, group_id: int, observed_at_ns: int, body: str, quality: str | None) -> int:
+    """That of a row, by its columns."""
+    return zlib.crc32(f"{position} {group_id} {observed_at_ns} {quality} {body}".encode()) - 2**31
+
+
+def verify(row: Row) -> None:
+    """Raises ValueError when the row has not the checksum that was written with it; earlier versions wrote none."""
+    position, group_id, observed_at_ns, body, quality, written = row
+    if written is not None and written != checksum(position, group_id, observed_at_ns, body, quality):
+        raise ValueError(f"reading {position} is not what was written")
 
 
 def encode_points(group: PointGroup) -> str:

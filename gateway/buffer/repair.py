@@ -19,7 +19,7 @@ from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.connections import Connections
 from gateway.buffer.damage import suspicion
 from gateway.buffer.drops import DropReason, Drops, Share
-from gateway.buffer.encoding import encode_reading
+from gateway.buffer.encoding import checksum, encode_reading
 from gateway.buffer.groups import Groups
 from gateway.buffer.mark import Mark
 from gateway.buffer.model import StoreFailed
@@ -88,9 +88,9 @@ class Repair:
     async def run(self, failure: StoreFailed, mark: Mark) -> bool:
         """Repair the database, which ends with `mark`. Returns whether that was possible; if not, the old one is open
         again, as far as it can be opened, and commits go on being tried."""
-        self._asked = None
         self._delay()
         await self._connections.close()
+        self._asked = None  # whoever was reading has met the same damage
         problem: sqlite3.Error | OSError | StoreFailed
         try:
             aside, salvaged = await asyncio.to_thread(self._put_in_place, mark, self._remember(mark))
@@ -132,7 +132,8 @@ class Repair:
         for one in self._tail.within(self._tail.first, mark.last):
             if one.position in wanted:
                 body, quality = encode_reading(one.reading)
-                rows.append((one.position, ids[one.reading.group], one.reading.observed_at_ns, body, quality))
+                row = (one.position, ids[one.reading.group], one.reading.observed_at_ns, body, quality)
+                rows.append((*row, checksum(*row)))
         return Memory(
             wanted=wanted,
             groups=self._groups.rows,

@@ -17,7 +17,7 @@ from typing import Any
 
 from drivers.model import PointGroup
 from gateway.buffer.drops import Loss
-from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading, encode_ranges
+from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading, encode_ranges, verify
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.ranges import Ranges, union
@@ -128,7 +128,10 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory
         groups[row["id"]] = decode_group(row["device"], row["period_s"], points=row["points"])
 
     def check_content(row: dict[str, Any]) -> None:
-        decode_reading(groups[row["group_id"]], row["observed_at_ns"], body=row["body"], quality=row["quality"])
+        position, observed_at_ns = row.get("position", row["id"]), row["observed_at_ns"]
+        group_id, body, quality = row["group_id"], row["body"], row["quality"]
+        verify((position, group_id, observed_at_ns, body, quality, row.get("checksum")))
+        decode_reading(groups[group_id], observed_at_ns, body=body, quality=quality)
 
     def check_reading(row: dict[str, Any]) -> None:
         if memory is not None and row["id"] not in memory.wanted:
@@ -152,7 +155,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory
 def _complete(target: sqlite3.Connection, memory: Memory) -> None:
     target.execute("BEGIN")
     target.executemany("INSERT OR REPLACE INTO point_group VALUES (?, ?, ?, ?, ?)", map(astuple, memory.groups))
-    target.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)", memory.rows)
+    target.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?, ?)", memory.rows)
     target.execute("DELETE FROM clock_era")
     target.executemany(
         "INSERT INTO clock_era VALUES (?, ?, ?, ?, ?)", [(first, *astuple(era)) for first, era in memory.eras]

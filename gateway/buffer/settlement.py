@@ -71,8 +71,8 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
     if settlement.taken_back:
         ids = json.dumps(settlement.taken_back)
         await database.execute_fetchall(
-            "INSERT OR IGNORE INTO reading (id, group_id, observed_at_ns, body, quality) "
-            "SELECT position, group_id, observed_at_ns, body, quality FROM set_aside "
+            "INSERT OR IGNORE INTO reading (id, group_id, observed_at_ns, body, quality, checksum) "
+            "SELECT position, group_id, observed_at_ns, body, quality, checksum FROM set_aside "
             "WHERE id IN (SELECT value FROM json_each(?))",
             (ids,),
         )
@@ -80,8 +80,8 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
     for one in settlement.set_aside:
         await database.execute_fetchall(
             "INSERT OR IGNORE INTO set_aside (destination, position, reason, set_aside_at_ns, group_id, "
-            "observed_at_ns, body, quality) SELECT ?, id, ?, ?, group_id, observed_at_ns, body, quality "
-            "FROM reading WHERE id = ?",
+            "observed_at_ns, body, quality, checksum) "
+            "SELECT ?, id, ?, ?, group_id, observed_at_ns, body, quality, checksum FROM reading WHERE id = ?",
             (one.destination, one.reason, one.set_aside_at_ns, one.position),
         )
     if settlement.set_aside or settlement.crowded_out:

@@ -23,6 +23,7 @@ import aiosqlite
 from gateway.buffer.bounds import Measured
 from gateway.buffer.connections import Connections, explained
 from gateway.buffer.drops import Loss, Share
+from gateway.buffer.encoding import Row
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
@@ -30,10 +31,7 @@ from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
 
-Row = tuple[int, int, int, str, str | None]
-"""position, group_id, observed_at_ns, body, quality"""
-
-_COLUMNS = 5
+_COLUMNS = 6
 
 
 class Store:
@@ -136,7 +134,7 @@ class Store:
         """Rows with `first <= position <= last`, ascending."""
         with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
-                "SELECT id, group_id, observed_at_ns, body, quality FROM reading "
+                "SELECT id, group_id, observed_at_ns, body, quality, checksum FROM reading "
                 "WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
                 (first, last, limit),
             )
@@ -241,7 +239,7 @@ def _bucket(rows: int) -> int:
 @cache
 def _insert(rows: int) -> str:
     """Padding rows have no id and are left out."""
-    values = ",".join(["(?,?,?,?,?)"] * rows)
+    values = ",".join(["(?,?,?,?,?,?)"] * rows)
     return f"INSERT INTO reading SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"  # noqa: S608  only ?
 
 

@@ -154,7 +154,8 @@ class Beside(RuleBasedStateMachine):
                 self.appended, self.last, self.now_ns = position, position, self.now_ns + 1000
                 self.model.append(position, position, self.now_ns, Priority.NORMAL)
                 database.execute(
-                    "INSERT INTO reading VALUES (?, 1, ?, ?, NULL)", (position, self.now_ns, f'[{position},""]')
+                    "INSERT INTO reading (id, group_id, observed_at_ns, body) VALUES (?, 1, ?, ?)",
+                    (position, self.now_ns, f'[{position},""]'),
                 )
             for name, pending, waiting in (("a", "[[1,4],[9,20]]", 16), ("b", "[[1,20]]", 20)):
                 database.execute("INSERT INTO destination VALUES (?, 20, ?, ?)", (name, pending, waiting))
