@@ -99,6 +99,7 @@ class Repair:
         else:
             self._take_stock(failure, aside, salvaged)
             repaired = True
+        self._asked = None  # whoever has asked until now has met the old one
         try:
             await self._connections.open()
         except StoreFailed as error:
