@@ -75,6 +75,11 @@ class Repair:
         suspicion(self._path).touch()
         self._asked = failure
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has asked, and it is time."""
+        return self._asked is not None and self._is_time
+
     def raise_what_was_asked(self) -> None:
         """Raise that failure again, when it is time to do something about it."""
         if self._asked is not None and self._is_time:

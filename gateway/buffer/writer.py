@@ -225,7 +225,7 @@ class Writer:
         if repaired:
             self._committer.repaired()
             self._retention.search_again()
-            self._settle_at_s = 0.0
+            self._settle_at_s = self._look_at_s = 0.0
         self._announce()
         return repaired
 
@@ -236,7 +236,13 @@ class Writer:
     async def _idle(self) -> None:
         """Wait until there is something to do."""
         self._wake.clear()
-        if not (self._committer.busy or self._hurry or self._leaving.busy or self._stopping.is_set()):
+        if not (
+            self._committer.busy
+            or self._hurry
+            or self._leaving.busy
+            or self._repair.is_wanted
+            or self._stopping.is_set()
+        ):
             try:
                 async with asyncio.timeout_at(self._look_at_s):
                     await self._wake.wait()
