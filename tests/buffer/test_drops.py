@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.buffer import inspect
+from gateway.buffer.backlogs import Backlogs
+from gateway.buffer.bounds import Budget
+from gateway.buffer.connections import connect
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.eras import Eras
+from gateway.buffer.ranges import Ranges
+from gateway.buffer.schema import migrate
+from gateway.buffer.settling import Settler
+from gateway.buffer.store import Store
+from gateway.buffer.timekeeping import Timekeeper
 from gateway.health import BufferHealth
+
+if TYPE_CHECKING:
+    from tests.buffer.conftest import Bench
 
 SECOND_NS = 10**9
 START_NS = 1_800_000_000 * SECOND_NS
@@ -95,6 +110,36 @@ def test_what_is_lost_while_an_episode_is_written_down_is_written_down_next() ->
     assert [(one.reason, one.readings) for one in drops.unsaved.values()] == [("max-bytes", 2)]
     drops.saved(list(drops.unsaved.values()))
     assert not drops.unsaved
+
+
+async def test_what_is_lost_while_the_database_is_written_stays_to_be_written(bench: Bench) -> None:
+    migrate(bench.path)
+    backlogs, drops = Backlogs({}, held=0, done=Ranges()), Drops(BufferHealth(), next_id=1, clock_ns=lambda: START_NS)
+    budget = Budget.of(bench.settings.max_bytes)
+    async with connect(bench.path, durability=bench.settings.durability, budget=budget) as connections:
+        settler = Settler(
+            store=Store(bench.path, connections),
+            backlogs=backlogs,
+            drops=drops,
+            timekeeper=Timekeeper(bench.clock, Eras(), newest_ns=0),
+        )
+
+        def settling() -> asyncio.Task[None]:
+            return asyncio.create_task(
+                settler.settle(through=0, most_rows=9, row_bytes=99, facts={"epoch": "0"}, crowded_out=0),
+                name="settling",
+            )
+
+        drops.count(DropReason.MAX_BYTES, Loss.of([START_NS]))
+        task = settling()
+        await asyncio.sleep(0)  # it waits for the thread that writes
+        drops.count(DropReason.MAX_BYTES, Loss.of([START_NS] * 2))
+        await task
+        assert [one.readings for one in inspect.status(bench.path).dropped] == [1]
+        assert not settler.finished
+        await settling()
+        assert settler.finished
+    assert [one.readings for one in inspect.status(bench.path).dropped] == [3]
 
 
 def test_each_reason_has_its_own_count_and_all_begin_with_zero() -> None:
