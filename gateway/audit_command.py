@@ -32,7 +32,8 @@ class Outcome(Enum):
 
     COMPLETE = auto()
     INCOMPLETE = auto()
-    NOTHING = auto()
+    UNPROVEN = auto()
+    """Nothing was heard, or there was a time when nothing could be heard: a gap may be the audit's own."""
 
 
 def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
@@ -48,14 +49,16 @@ def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
         print(orjson.dumps(_as_json(verdict, ledger, accounts)).decode())
     else:
         _print(verdict, ledger, accounts)
-    if not verdict.readings:
-        return Outcome.NOTHING
+    if any(one.contradicting for one in verdict.epochs):
+        return Outcome.INCOMPLETE
+    if not verdict.readings or ledger.cut_off or ledger.forgotten:
+        return Outcome.UNPROVEN
     complete = all(_is_accounted(one, accounts.get(one.epoch)) for one in verdict.epochs)
     return Outcome.COMPLETE if complete else Outcome.INCOMPLETE
 
 
 def _is_accounted(one: EpochVerdict, found: Account | None) -> bool:
-    return not one.contradicting and not (one.missing if found is None else found.unaccounted)
+    return not (one.missing if found is None else found.unaccounted)
 
 
 async def _listen(what: Audit, ledger: Ledger, for_s: float | None) -> None:
@@ -111,9 +114,15 @@ def _print(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> No
         _print_epoch(epoch, accounts.get(epoch.epoch))
     if ledger.interruptions:
         lost = f", {ledger.forgotten} times the broker kept nothing meanwhile" if ledger.forgotten else ""
-        print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}")
+        ends = "; it has not come back: nothing is proved" if ledger.cut_off else ""
+        ends = ends or ("; nothing is proved" if ledger.forgotten else "")
+        print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}{ends}")
     if verdict.foreign:
         print(f"{verdict.foreign} messages were neither readings nor a gateway's status")
+    if verdict.retained:
+        print(
+            f"{verdict.retained} messages had been kept by the broker (retained), which says nothing of now: not judged"
+        )
     if not verdict.readings:
         print("no reading has arrived")
         return
@@ -179,6 +188,8 @@ def _as_json(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> 
         "epochs": epochs,
         "devices": [asdict(one) for one in verdict.devices],
         "foreign": verdict.foreign,
+        "retained": verdict.retained,
         "interruptions": ledger.interruptions,
         "forgotten": ledger.forgotten,
+        "cut_off": ledger.cut_off,
     }

@@ -29,6 +29,10 @@ class BadOption(Exception):
 
 def audit_of(parsed: argparse.Namespace, settings: Settings | None) -> Audit:
     """Raises `BadOption`."""
+    if parsed.topic is not None and not _is_filter(parsed.topic):
+        raise BadOption(
+            f"--topic {parsed.topic!r} is no topic filter: + and # stand alone between slashes, # at the end"
+        )
     if settings is None:
         if parsed.destination is not None:
             raise BadOption("--destination names one of a config: give the config with -c instead of --broker")
@@ -52,6 +56,17 @@ def _destination(name: str | None, settings: Settings) -> DestinationSettings:
         if name in (None, one.name):
             return one
     raise BadOption(f'there is no destination "{name}" in the config; it has {", ".join(names)}')
+
+
+def _is_filter(text: str) -> bool:
+    """MQTT 5.0, 4.7."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    levels = text.split("/")
+    alone = all(level in {"+", "#"} or not {"+", "#"} & set(level) for level in levels)
+    return 0 < length < 2**16 and "\0" not in text and alone and "#" not in levels[:-1]
 
 
 def _broker(parsed: argparse.Namespace) -> DestinationSettings:

@@ -14,7 +14,7 @@ from math import isinf
 
 import orjson
 
-from gateway.buffer import BufferUnavailable, inspect, retries
+from gateway.buffer import BufferUnavailable, UnknownDestination, inspect, retries
 from gateway.buffer.drops import for_whom
 from gateway.buffer.settlement import SET_ASIDE_KEPT
 from gateway.config import Settings
@@ -26,7 +26,7 @@ _TAKEN_WITHIN_S = 5.0
 def print_buffer(what: str, settings: Settings, *, destination: str | None, count: int) -> None:
     """Print `what` (`status`, `tail`, `export` or `set-aside`) of the buffer that `settings` names.
 
-    `tail` prints the newest `count` readings. Raises `BufferUnavailable`.
+    `tail` prints the newest `count` readings. Raises `BufferUnavailable` or `UnknownDestination`.
     """
     try:
         _print(what, settings, destination=destination, count=count)
@@ -53,14 +53,12 @@ def send_again(settings: Settings, *, destination: str | None) -> None:
     """Have the gateway send again what was set aside, for one destination or for all, and print how many those are.
 
     Says on stderr what else a person should know: what stays, and that no gateway has taken it yet. Raises
-    `BufferUnavailable`.
+    `BufferUnavailable` or `UnknownDestination`.
     """
     path = settings.buffer.path
     configured = [one.name for one in settings.destinations]
     if destination is not None and destination not in configured:
-        raise BufferUnavailable(
-            f'there is no destination "{destination}" in the config', hint=f"it has {', '.join(configured)}"
-        )
+        raise UnknownDestination("the config", destination, configured)
     chosen = configured if destination is None else [destination]
     try:
         asked = retries.request(path, chosen, since_ns=time.time_ns() - int(settings.buffer.max_age * 1e9))

@@ -112,7 +112,7 @@ def _buffer(parsed: argparse.Namespace) -> Exit:
     settings = _load(parsed.config)
     if settings is None:
         return Exit.CONFIG
-    from gateway.buffer import BufferUnavailable
+    from gateway.buffer import BufferUnavailable, UnknownDestination
     from gateway.buffer_command import print_buffer, send_again
 
     try:
@@ -120,6 +120,9 @@ def _buffer(parsed: argparse.Namespace) -> Exit:
             send_again(settings, destination=parsed.destination)
             return Exit.OK
         print_buffer(parsed.what, settings, destination=parsed.destination, count=parsed.count)
+    except UnknownDestination as error:
+        print(f"hub-gateway: {error}", file=sys.stderr)
+        return Exit.CONFIG
     except BufferUnavailable as error:
         print(f"hub-gateway: {error}", file=sys.stderr)
         return Exit.IO_ERROR
@@ -129,7 +132,7 @@ def _buffer(parsed: argparse.Namespace) -> Exit:
 def _audit(parsed: argparse.Namespace) -> Exit:
     from gateway.audit_command import Outcome, run_audit
     from gateway.audit_options import BadOption, audit_of
-    from gateway.buffer import BufferUnavailable
+    from gateway.buffer import BufferUnavailable, UnknownDestination
 
     settings = None
     if parsed.config is not None:
@@ -143,13 +146,16 @@ def _audit(parsed: argparse.Namespace) -> Exit:
         return Exit.CONFIG
     try:
         outcome = run_audit(what, for_s=parsed.for_s, as_json=parsed.json)
+    except UnknownDestination as error:
+        print(f"hub-gateway audit: {error}", file=sys.stderr)
+        return Exit.CONFIG
     except BufferUnavailable as error:
         print(f"hub-gateway audit: {error}", file=sys.stderr)
         return Exit.IO_ERROR
     except OSError as error:
         print(f"hub-gateway audit: cannot listen to {what.destination.url}: {error}", file=sys.stderr)
         return Exit.UNAVAILABLE
-    return {Outcome.COMPLETE: Exit.OK, Outcome.INCOMPLETE: Exit.INCOMPLETE, Outcome.NOTHING: Exit.UNAVAILABLE}[outcome]
+    return {Outcome.COMPLETE: Exit.OK, Outcome.INCOMPLETE: Exit.INCOMPLETE, Outcome.UNPROVEN: Exit.UNAVAILABLE}[outcome]
 
 
 def _demo(parsed: argparse.Namespace) -> Exit:

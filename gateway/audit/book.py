@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.audit.verdict import Span
-from gateway.buffer import BufferUnavailable
 from gateway.buffer.encoding import decode_ranges
-from gateway.buffer.inspect import reading_buffer
+from gateway.buffer.inspect import find_destination, reading_buffer
 from gateway.buffer.ranges import Ranges
 
 STALE_S = 3.0
@@ -58,13 +57,13 @@ class Account:
 
 
 def read_book(path: Path, destination: str) -> Book:
-    """Raises `BufferUnavailable`, also for a destination that the buffer does not know."""
+    """Raises `BufferUnavailable` or `UnknownDestination`."""
     with reading_buffer(path) as database:
         return _book(database, path, destination)
 
 
 def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
-    """Ask the buffer about positions of its epoch. Raises `BufferUnavailable`.
+    """Ask the buffer about positions of its epoch. Raises `BufferUnavailable` or `UnknownDestination`.
 
     The tables `dropped` and `dropped_for` say how many were lost in an episode and between which positions, not which:
     so many of what this destination has lost are taken as accounted for. What was lost before it had a position left
@@ -111,12 +110,7 @@ def _episodes(database: sqlite3.Connection, destination: str) -> list[tuple[int,
 def _book(database: sqlite3.Connection, path: Path, destination: str) -> Book:
     (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
     (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
-    found = database.execute("SELECT through, pending FROM destination WHERE name = ?", (destination,)).fetchone()
-    if found is None:
-        raise BufferUnavailable(
-            f'the buffer {path} knows no destination "{destination}"', hint="it learns it when the gateway runs"
-        )
-    last = max(found[0], newest)
-    pending = decode_ranges(found[1])
-    pending.add(found[0] + 1, last)
+    through, pending = find_destination(database, path, destination)
+    last = max(through, newest)
+    pending.add(through + 1, last)
     return Book(epoch, last, pending)

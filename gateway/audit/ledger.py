@@ -46,11 +46,13 @@ class Ledger:
         """How often the subscriber itself lost its connection."""
         self.forgotten = 0
         """How often the broker had forgotten the subscriber's session after that: what came meanwhile is lost."""
+        self.cut_off = False
+        """Whether the subscriber has no connection, after it had one, or none that the broker answers on."""
         self.messages = 0
         self._grace_s = grace_s
         self._remembered = remembered
         self._clock_s = clock_s
-        self._foreign = 0
+        self._foreign = self._retained = 0
         self._epochs: dict[tuple[str, str], EpochRecord] = {}
         self._devices: dict[tuple[str, str], DeviceRecord] = {}
         self._expected: dict[str, tuple[Ranges, int]] = {}
@@ -58,16 +60,20 @@ class Ledger:
         self._offline: set[str] = set()
         self._changed = threading.Condition()
 
-    def note(self, topic: str, payload: bytes | bytearray) -> None:
+    def note(self, topic: str, payload: bytes | bytearray, *, retained: bool = False) -> None:
         """Take one message: a reading, an array of them, or the status of a gateway, whose topic says whose it is.
-        Others are counted and passed over. Never raises."""
+        Others are counted and passed over, and so is all but the status that the broker has kept (`retained`): nobody
+        knows since when. Never raises."""
         try:
             body = orjson.loads(payload)
         except ValueError:
             body = None
         with self._changed:
             self.messages += 1
-            if not (self._note_readings(body) or self._note_status(topic, body)):
+            known = self._note_status(topic, body) or (not retained and self._note_readings(body))
+            if not known and retained:
+                self._retained += 1
+            elif not known:
                 self._foreign += 1
             self._changed.notify_all()
 
@@ -92,6 +98,7 @@ class Ledger:
                 ),
                 devices=tuple(one.verdict() for one in self._devices.values()),
                 foreign=self._foreign,
+                retained=self._retained,
             )
 
     def missing(self, epoch: str, first: int, last: int) -> int:

@@ -35,12 +35,14 @@ async def listening(
     ends. MQTT 5, or 3.1.1 where the broker does not take that.
 
     Yields once the broker has granted the subscriptions. It keeps what the subscriber misses while the connection is
-    interrupted, and is told to forget all about it at the end. Raises OSError when the broker cannot be reached or
+    interrupted, and is told to forget all about it at the end. What it has sent by then is in the ledger, which says
+    `cut_off` if it cannot be asked any more. Raises OSError when the broker cannot be reached or
     refuses.
     """
     subscriber = await _subscribed(broker, topics, ledger, f"{name}{secrets.token_hex(6)}")
     try:
         yield
+        await subscriber.confirm()
     finally:
         await subscriber.leave()
 
@@ -94,6 +96,7 @@ class _Subscriber:
         self._version = version
         self._granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
+        self._confirmed: asyncio.Future[None] | None = None
         self._connected_before = False
         self._leaving = False
         self._client = self._made(keep=True)
@@ -103,6 +106,7 @@ class _Subscriber:
         client = self._client
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         await asyncio.to_thread(partial(_connect, client, self._broker, self._version, keep=True))
@@ -112,6 +116,18 @@ class _Subscriber:
                 await self._granted
         except TimeoutError:
             raise _NotUnderstood(f"it has not answered within {_ANSWER_S:g} s") from None
+
+    async def confirm(self) -> None:
+        """Returns once the broker has answered, after all that it had sent before, or the connection is lost."""
+        if self._ledger.cut_off:
+            return
+        self._confirmed = self._loop.create_future()
+        self._client.unsubscribe([topic for topic, _ in self._topics])
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._confirmed
+        except TimeoutError:
+            self._ledger.cut_off = True
 
     async def leave(self) -> None:
         """Disconnect, and take the session over with a clean one, which ends with its connection."""
@@ -169,7 +185,7 @@ class _Subscriber:
             return
         if self._connected_before and not flags.session_present:
             self._ledger.forgotten += 1
-        self._connected_before = True
+        self._connected_before, self._ledger.cut_off = True, False
         client.subscribe(self._topics)
 
     def _on_subscribe(
@@ -178,14 +194,26 @@ class _Subscriber:
         failed = [reason for reason in reasons if reason.is_failure]
         self._tell(OSError(f"it refuses the subscription: {failed[0]}") if failed else None)
 
+    def _on_unsubscribe(self, *_: Any) -> None:
+        self._answered()
+
+    def _answered(self) -> None:
+        def tell() -> None:
+            if self._confirmed is not None and not self._confirmed.done():
+                self._confirmed.set_result(None)
+
+        self._loop.call_soon_threadsafe(tell)
+
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self._ledger.note(message.topic, message.payload)
+        self._ledger.note(message.topic, message.payload, retained=message.retain)
 
     def _on_disconnect(self, *_: Any) -> None:
         if not self._connected_before:
             self._tell(_NotUnderstood("it closed the connection"))
         elif not self._leaving:
             self._ledger.interruptions += 1
+            self._ledger.cut_off = True
+            self._answered()
 
 
 def _connect(client: Client, broker: DestinationSettings, version: MQTTProtocolVersion, *, keep: bool) -> None:

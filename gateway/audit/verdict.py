@@ -75,6 +75,8 @@ class Verdict:
     devices: tuple[DeviceVerdict, ...]
     foreign: int
     """Messages that are neither readings nor the status of a gateway."""
+    retained: int
+    """Messages that the broker had kept from before, but for the status: not judged either."""
 
     @property
     def is_complete(self) -> bool:

@@ -38,6 +38,6 @@ Modules
 
 from gateway.buffer.buffer import Buffer
 from gateway.buffer.drops import DropReason
-from gateway.buffer.model import BufferUnavailable, StoredReading
+from gateway.buffer.model import BufferUnavailable, StoredReading, UnknownDestination
 
-__all__ = ["Buffer", "BufferUnavailable", "DropReason", "StoredReading"]
+__all__ = ["Buffer", "BufferUnavailable", "DropReason", "StoredReading", "UnknownDestination"]

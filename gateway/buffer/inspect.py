@@ -18,7 +18,7 @@ from typing import Any
 from drivers.model import Reading
 from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading
 from gateway.buffer.eras import Era, read_eras
-from gateway.buffer.model import BufferUnavailable
+from gateway.buffer.model import BufferUnavailable, UnknownDestination
 from gateway.buffer.ranges import Ranges
 from gateway.buffer.schema import ORPHANED, connection, identify
 
@@ -113,8 +113,7 @@ def rows(path: Path, *, destination: str | None = None, last: int | None = None)
     """Waiting readings, oldest first, in the shape of the MQTT format `json`: `id`, `ts_ms`, `device`, `values`,
     `quality`.
 
-    Only what `destination` waits for, when given; only the newest `last`, when given. Raises `BufferUnavailable` for a
-    destination that the buffer does not know.
+    Only what `destination` waits for, when given; only the newest `last`, when given. Raises `UnknownDestination`.
     """
     with reading_buffer(path) as database:
         (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
@@ -134,10 +133,12 @@ def rows(path: Path, *, destination: str | None = None, last: int | None = None)
 
 def set_aside(path: Path, *, destination: str | None = None) -> Iterator[dict[str, object]]:
     """What was set aside, by one destination or by all, oldest first: as `rows`, with `destination`, `reason` and
-    `set_aside_ms`."""
+    `set_aside_ms`. Raises `UnknownDestination` for one that neither waits nor has refused anything."""
     with reading_buffer(path) as database:
         (epoch,) = database.execute("SELECT value FROM state WHERE key = 'epoch'").fetchone()
         found, eras = database.execute(_SET_ASIDE, (destination,)).fetchall(), read_eras(database)
+        if not found and destination is not None:
+            find_destination(database, path, destination)
     for refused_by, position, reason, set_aside_at_ns, *columns in found:
         about = {"destination": refused_by, "reason": reason, "set_aside_ms": set_aside_at_ns // 1_000_000}
         yield _message(f"{epoch}-{position}", columns, eras.at(position)) | about
@@ -159,15 +160,24 @@ def reading_buffer(path: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
+def find_destination(database: sqlite3.Connection, path: Path, destination: str) -> tuple[int, Ranges]:
+    """`through` and `pending` of a destination. Raises `UnknownDestination`."""
+    places = {
+        name: (through, pending)
+        for name, through, pending in database.execute("SELECT name, through, pending FROM destination ORDER BY name")
+        if name != ORPHANED
+    }
+    if destination not in places:
+        raise UnknownDestination(f"the buffer {path}", destination, places)
+    through, pending = places[destination]
+    return through, decode_ranges(pending)
+
+
 def _pending(database: sqlite3.Connection, path: Path, destination: str | None) -> Ranges | None:
     if destination is None:
         return None
-    found = database.execute("SELECT through, pending FROM destination WHERE name = ?", (destination,)).fetchone()
-    if found is None:
-        names = ", ".join(name for (name,) in database.execute("SELECT name FROM destination") if name != ORPHANED)
-        raise BufferUnavailable(f'{path} knows no destination "{destination}"', hint=f"it knows {names}")
-    pending = decode_ranges(found[1])
-    pending.add(found[0] + 1, 2**62)
+    through, pending = find_destination(database, path, destination)
+    pending.add(through + 1, 2**62)
     return pending
 
 

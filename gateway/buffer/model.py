@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drivers.model import Reading
@@ -25,6 +26,14 @@ class BufferUnavailable(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}"
+
+
+class UnknownDestination(Exception):
+    """Something was asked of the buffer for a destination that it, or the config, does not have; `known` are those that
+    there are."""
+
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f'{where} knows no destination "{name}"; it knows {", ".join(known) or "none"}')
 
 
 class StoreFailed(Exception):

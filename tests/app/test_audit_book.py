@@ -10,7 +10,7 @@ import pytest
 
 from drivers.model import Point, PointGroup, Reading
 from gateway.audit.book import account, read_book
-from gateway.buffer import Buffer, BufferUnavailable
+from gateway.buffer import Buffer, UnknownDestination
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
@@ -58,7 +58,7 @@ async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounte
     assert (found.waiting, found.set_aside, found.skipped, found.dropped) == (4, 1, 1_000_000, 2)
     assert found.unaccounted_count == 0
     assert account(path, "b", [(1, 6)]).unaccounted == ((3, 6),)
-    with pytest.raises(BufferUnavailable, match='knows no destination "c"'):
+    with pytest.raises(UnknownDestination, match='knows no destination "c"'):
         account(path, "c", [(1, 1)])
 
 

@@ -34,9 +34,10 @@ def auditing(broker: Mosquitto, *options: str | Path) -> Iterator[subprocess.Pop
             process.kill()
 
 
-def publish(broker: Mosquitto, *bodies: Any, topic: str = "hub/lgg/sort-01/infeed") -> None:
+def publish(broker: Mosquitto, *bodies: Any, topic: str = "hub/lgg/sort-01/infeed", retained: bool = False) -> None:
     lines = "\n".join(json.dumps(body) for body in bodies) + "\n"
     command = ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(broker.port), "-q", "1", "-t", topic, "-l"]
+    command += ["-r"] * retained
     subprocess.run(command, input=lines, text=True, check=True)
 
 
@@ -93,6 +94,38 @@ def test_an_interruption_of_the_audit_itself_is_no_gap(mosquitto: Mosquitto) -> 
     assert (code, found["interruptions"], found["forgotten"], found["epochs"][0]["readings"]) == (0, 1, 0, 3)
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_without_a_connection_at_the_end_or_after_a_forgotten_session_nothing_is_proved(
+    mosquitto: Mosquitto, comes_back: bool
+) -> None:
+    mosquitto.start()
+    with auditing(mosquitto, "--broker", mosquitto.url) as process:
+        publish(mosquitto, message(1))
+        until(lambda: "Received PUBACK from hubaudit" in mosquitto.log, "it has taken the first")
+        mosquitto.stop()
+        if comes_back:
+            mosquitto.start()  # it has kept nothing
+            until(lambda: mosquitto.log.count("SUBACK to hubaudit") == 2, "the broker grants it anew")
+            publish(mosquitto, message(2))
+        process.send_signal(signal.SIGTERM)
+        code, out, complaints = ended(process)
+    ends = ", 1 times the broker kept nothing meanwhile" if comes_back else "; it has not come back"
+    assert (code, complaints) == (69, "")
+    assert f"the connection of the audit itself was interrupted 1 times{ends}" in out
+    assert "nothing is proved" in out
+
+
+def test_a_reading_that_the_broker_has_retained_is_not_judged(mosquitto: Mosquitto) -> None:
+    mosquitto.start()
+    publish(mosquitto, message(1), topic="hub/lgg/sort-01/old", retained=True)
+    with auditing(mosquitto, "--broker", mosquitto.url, "--for", "1s") as process:
+        publish(mosquitto, message(500), message(501))
+        code, out, complaints = ended(process)
+    assert (code, complaints) == (0, "")
+    assert "  judged       positions 500 to 501\n" in out
+    assert "1 messages had been kept by the broker (retained)" in out
+
+
 def test_with_the_config_what_is_missing_is_looked_up_in_the_buffer(
     gateway: Gateway, mosquitto: Mosquitto, fleet: Fleet
 ) -> None:
@@ -136,6 +169,9 @@ def test_the_lines_for_a_consumer_print_gaps_and_copies(tmp_path: Path) -> None:
     [
         (["--broker", "http://x"], 78, "--broker: a broker's url starts with one of mqtt://"),
         (["--broker", "mqtt://x", "--ca", "none.pem"], 78, "--ca: "),
+        (["--broker", "mqtt://x", "--topic", "a/#/b"], 78, "--topic 'a/#/b' is no topic filter"),
+        (["--broker", "mqtt://x", "--topic", ""], 78, "--topic '' is no topic filter"),
+        (["--broker", "mqtt://x", "--topic", "a/b+"], 78, "--topic 'a/b+' is no topic filter"),
         (["--broker", "mqtt://x", "--destination", "y"], 78, "--destination names one of a config"),
         (["--broker", "mqtt://x", "--username", "u", "--password-file", "/none"], 78, "--password-file /none: No such"),
     ],

@@ -143,7 +143,7 @@ def test_the_buffer_can_be_looked_into_while_the_daemon_runs(first_light: FirstL
     newest = [json.loads(line) for line in tail.stdout.splitlines()]
     assert len(newest) == 2
     assert newest[0].keys() == {"id", "ts_ms", "device", "values", "quality"}
-    assert unknown.returncode == 74
+    assert unknown.returncode == 78
     assert unknown.stderr.endswith('knows no destination "brocker"; it knows broker\n')
 
 

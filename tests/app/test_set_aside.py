@@ -71,8 +71,11 @@ def test_there_is_nothing_to_send_or_nobody_to_send_it_to(gateway: Gateway) -> N
     asked = hub_gateway("buffer", "set-aside", "--retry", "-c", gateway.config)
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, "broker: 0 readings will be sent again\n", "")
     asked = hub_gateway("buffer", "set-aside", "--retry", "--destination", "other", "-c", gateway.config)
-    assert (asked.returncode, asked.stdout) == (74, "")
-    assert asked.stderr == 'hub-gateway: there is no destination "other" in the config; it has broker\n'
+    assert (asked.returncode, asked.stdout) == (78, "")
+    assert asked.stderr == 'hub-gateway: the config knows no destination "other"; it knows broker\n'
+    asked = hub_gateway("buffer", "set-aside", "--destination", "other", "-c", gateway.config)
+    assert (asked.returncode, asked.stdout) == (78, "")
+    assert asked.stderr.endswith('knows no destination "other"; it knows broker\n')
 
 
 def listed(gateway: Gateway) -> list[dict[str, object]]:

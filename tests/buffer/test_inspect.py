@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.model import bad
-from gateway.buffer import BufferUnavailable, inspect
+from gateway.buffer import BufferUnavailable, UnknownDestination, inspect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ async def test_what_was_set_aside_is_shown_with_its_reason(bench: Bench) -> None
 async def test_a_destination_that_is_not_known_is_named_with_those_that_are(bench: Bench) -> None:
     async with bench.open("a", "b"):
         pass
-    with pytest.raises(BufferUnavailable, match='no destination "c"; it knows a, b'):
+    with pytest.raises(UnknownDestination, match='no destination "c"; it knows a, b'):
         list(inspect.rows(bench.path, destination="c"))
 
 
