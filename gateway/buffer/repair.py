@@ -132,7 +132,6 @@ class Repair:
         wanted = self._backlogs.wanted
         for position in self._settler.needed:
             wanted.add(position, position)
-        wanted.remove(mark.last + 1, 2**63)  # what has failed is written again
         ids = self._groups.ids()
         rows: list[Row] = []
         for one in self._tail.within(self._tail.first, mark.last):

@@ -35,9 +35,8 @@ def put_in_place(
     except (sqlite3.Error, OSError):
         _remove(salvaging)  # the disk may be full
         raise
-    sync_directory(path.parent)
     aside = _move_aside(path, cause=cause, clock_ns=clock_ns)
-    sync_directory(path.parent)
+    sync_directory(path.parent)  # the new database must not meet the log of the old one
     salvaging.rename(path)
     sync_directory(path.parent)
     return aside, salvaged

@@ -94,7 +94,7 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | N
                 _complete(target, memory)
             salvaged = _reckon(target, epoch, memory.wanted if memory else None)
             target.execute("PRAGMA synchronous = FULL")
-            target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            target.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does it too, and does not say when it fails
     return salvaged
 
 

@@ -93,9 +93,9 @@ class RecordedDisk:
         for path in folder.iterdir():
             path.unlink()
         names = dict(self._synced)
-        kept = {Unsynced.GONE: 0, Unsynced.THERE: len(self._since), Unsynced.ANY: draw.randint(0, len(self._since))}
-        for event in self._since[: kept[unsynced]]:
-            _enter(names, event)
+        for event in self._since:
+            if unsynced is Unsynced.THERE or (unsynced is Unsynced.ANY and draw.random() < 0.5):
+                _enter(names, event)
         for name, inode in names.items():
             if not name.endswith("-shm"):  # shared memory, which nobody reads after a start of the machine
                 (folder / name).write_bytes(self._files[inode].after_cut(unsynced, draw))
@@ -132,6 +132,7 @@ def _enter(names: dict[str, int], event: Event) -> None:
     if event.kind == "create":
         names[event.name] = event.inode
     elif event.kind == "rename":
-        names[event.data.decode()] = names.pop(event.name)
+        if event.name in names:
+            names[event.data.decode()] = names.pop(event.name)
     else:
         names.pop(event.name, None)

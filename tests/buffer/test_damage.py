@@ -105,6 +105,18 @@ async def test_a_row_whose_bits_have_changed_costs_itself_only(bench: Bench) -> 
         assert buffer.backlog("broker") == 8
 
 
+async def test_readings_that_are_missing_in_a_sound_table_are_counted(bench: Bench) -> None:
+    """A page in the place of another may be in good order for SQLite."""
+    await fill(bench, 300)
+    with closing(sqlite3.connect(bench.path)) as database:
+        database.execute("DELETE FROM reading WHERE id BETWEEN 101 AND 120")
+        database.commit()
+    suspicion(bench.path).touch()
+    async with bench.open() as buffer:
+        assert len(await speeds(buffer)) == buffer.backlog("broker") == 280
+        assert bench.health.dropped["damaged"] == 20
+
+
 # A newer version
 
 

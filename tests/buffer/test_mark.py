@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.buffer import Buffer
-from gateway.buffer.mark import Mark, mark_of
+from gateway.buffer.mark import SYNCED_EVERY, Mark, mark_of
 from gateway.clock import boot_id
 from gateway.config import Durability
 from tests.buffer.test_failures import speeds
@@ -185,6 +185,15 @@ async def test_a_mark_that_cannot_be_written_is_said_once(tmp_path: Path, caplog
     (told,) = caplog.records
     assert told.levelno == logging.WARNING
     assert "No space left on device; commits that vanish may go unnoticed" in told.message
+
+
+async def test_a_mark_is_synced_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", synced.append)
+    with mark_of(tmp_path / "buffer.db") as marks:
+        for last in range(0, 3 * SYNCED_EVERY, SYNCED_EVERY // 4):
+            await marks.write(Mark("0badcafe", 1, last, boot_id()))
+    assert len(synced) == 2
 
 
 async def test_the_lock_file_names_the_process_only(bench: Bench) -> None:

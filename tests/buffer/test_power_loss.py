@@ -129,7 +129,10 @@ def cuts(events: Iterable[Event], disk: RecordedDisk, place: Path, durability: D
             if event.kind == "write":
                 said.hear(event)
             continue
-        for unsynced in (Unsynced.GONE,) if event.kind == "sync" else (Unsynced.THERE, Unsynced.ANY):
+        kinds = [Unsynced.GONE] if event.kind == "sync" else [Unsynced.THERE, Unsynced.ANY]
+        if event.kind == "rename":
+            kinds += [Unsynced.ANY] * 10  # few of them make all the difference
+        for unsynced in kinds:
             disk.cut(place, unsynced, draw)
             opened = opened_after(place, durability)
             yield Cut(said, opened, rows(place))

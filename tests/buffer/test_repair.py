@@ -121,6 +121,22 @@ async def test_every_destination_keeps_its_place_and_what_is_in_flight_its_ackno
     ]
 
 
+async def test_what_is_being_set_aside_is_not_lost_with_the_file(bench: Bench) -> None:
+    async with bench.open() as buffer:
+        for number in range(10):
+            buffer.append(bench.reading(float(number)))
+        await buffer.flush()
+        with closing(sqlite3.connect(bench.path)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        tear_first_page(bench)
+        await buffer.set_aside("broker", 3, "too large")
+        await buffer.flush()
+        assert [one.position for one in await buffer.peek("broker", after=0)] == [1, 2, *range(4, 11)]
+    (aside,) = inspect.set_aside(bench.path)
+    assert aside["values"] == {"speed": 2.0}
+    assert len(files(bench, "buffer.db.damaged-*Z")) == 1
+
+
 async def test_readings_go_on_being_taken_while_it_cannot_be_repaired(
     bench: Bench, small_disk: Path, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
