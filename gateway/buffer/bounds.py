@@ -32,6 +32,8 @@ class Budget:
         truncate_wal + 2 * transaction + overhead <= wal       a log that is just short enough, and one transaction more
         ceiling + 4 * transaction + overhead      <= file      two transactions between two looks
         wal + file                                == max_bytes
+
+    On a disk that is smaller than `max_bytes` the log has its share of the disk.
     """
 
     wal: int
@@ -42,11 +44,21 @@ class Budget:
     """The most that may be in use when nobody looks. Beyond it readings have to go."""
 
     @staticmethod
-    def of(max_bytes: int) -> Budget:
-        wal = min(_MOST_WAL_BYTES, max(max_bytes // 8, _LEAST_WAL_BYTES))
+    def of(max_bytes: int, *, disk_bytes: int) -> Budget:
+        wal = min(_MOST_WAL_BYTES, max(min(max_bytes, disk_bytes) // 8, _LEAST_WAL_BYTES))
         transaction = min(_MOST_TRANSACTION_BYTES, wal // 8)
         file = max_bytes - wal
         return Budget(wal, transaction, file, file - 4 * transaction - _OVERHEAD_BYTES)
+
+    def disk_room(self, measured: Measured, *, min_free_disk: int) -> int:
+        """How far the disk is from being too full for the buffer to grow; negative when it is.
+
+        Beside what is to stay free for others there has to be room for what is not to be seen yet: a log of its usual
+        length, and the pages that are in the log only. Without it the log can neither grow nor be begun again.
+        """
+        log = max(0, self.checkpoint + 2 * self.transaction + _OVERHEAD_BYTES - measured.wal_bytes)
+        pages = max(0, measured.pages * PAGE_BYTES - measured.file_bytes)
+        return measured.disk_free_bytes - max(min_free_disk, log + pages + self.growth)
 
     @property
     def checkpoint(self) -> int:
@@ -57,6 +69,11 @@ class Budget:
     def truncate_wal(self) -> int:
         """A log beyond this has been kept from beginning again by somebody who reads it: it has to be cut off."""
         return self.wal // 2
+
+    @property
+    def growth(self) -> int:
+        """The most that the pages of the database grow by between two looks."""
+        return 4 * self.transaction + _OVERHEAD_BYTES
 
     @property
     def largest_reading(self) -> int:
@@ -93,6 +110,8 @@ class Verdict:
     reason: DropReason | None
     surplus_bytes: int
     relieved: bool
+    disk_is_low: bool
+    """The buffer does not grow, whatever `max_bytes` is."""
     spare_pages: int
     """Free pages to give back to the file system."""
 
@@ -101,16 +120,17 @@ class Bounds:
     """`max_bytes` and `min_free_disk`. Below the floor of free disk the buffer stops growing: it keeps what it has and
     makes room for new readings in place."""
 
-    def __init__(self, *, max_bytes: int, min_free_disk: int) -> None:
-        self._budget = Budget.of(max_bytes)
+    def __init__(self, budget: Budget, *, min_free_disk: int) -> None:
+        self._budget = budget
         self._min_free_disk = min_free_disk
         self._frozen_bytes: int | None = None  # size of the file when the disk ran low
 
     def judge(self, measured: Measured) -> Verdict:
         budget = self._budget
-        if measured.disk_free_bytes >= self._min_free_disk:
+        disk_room = budget.disk_room(measured, min_free_disk=self._min_free_disk)
+        if disk_room >= budget.growth:
             self._frozen_bytes = None
-        elif self._frozen_bytes is None:
+        elif disk_room < 0 and self._frozen_bytes is None:
             self._frozen_bytes = max(measured.pages * PAGE_BYTES, 2 * _OVERHEAD_BYTES)
         ceiling, reason = budget.ceiling, DropReason.MAX_BYTES
         if self._frozen_bytes is not None and self._frozen_bytes < ceiling:
@@ -120,6 +140,7 @@ class Bounds:
             reason=reason if full else None,
             surplus_bytes=measured.used_bytes - ceiling + min(ceiling // 32, 4 * budget.transaction) if full else 0,
             relieved=measured.used_bytes < ceiling - ceiling // 8,
+            disk_is_low=self._frozen_bytes is not None,
             spare_pages=self._spare_pages(measured),
         )
 
@@ -136,8 +157,8 @@ class Forecast:
     The buffer fills at its own rate. The disk under it is also filled by others, so it has a rate of its own.
     """
 
-    def __init__(self, *, max_bytes: int, min_free_disk: int) -> None:
-        self._ceiling = Budget.of(max_bytes).ceiling
+    def __init__(self, budget: Budget, *, min_free_disk: int) -> None:
+        self._budget = budget
         self._min_free_disk = min_free_disk
         self._filling = Rate()
         self._disk_filling = Rate()
@@ -146,10 +167,10 @@ class Forecast:
         """0 when a bound is reached, infinity while none comes nearer. `now_s` is monotonic."""
         filling = self._filling.observe(now_s, measured.used_bytes)
         disk_filling = self._disk_filling.observe(now_s, -measured.disk_free_bytes)
-        disk_room = measured.disk_free_bytes - self._min_free_disk
+        disk_room = self._budget.disk_room(measured, min_free_disk=self._min_free_disk)
         reusable = measured.free_pages * PAGE_BYTES
         return min(
-            _seconds(self._ceiling - measured.used_bytes, filling),
+            _seconds(self._budget.ceiling - measured.used_bytes, filling),
             _seconds(disk_room + reusable, filling),
             _seconds(disk_room + reusable, disk_filling),
         )

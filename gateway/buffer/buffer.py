@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -247,13 +248,14 @@ async def _opened(
         for loss in opened.losses:
             drops.count(DropReason.DAMAGED, loss)
             drops.ended(DropReason.DAMAGED)
+        disk = os.statvfs(path.parent)
+        budget = Budget.of(settings.max_bytes, disk_bytes=disk.f_blocks * disk.f_frsize)
         try:
-            async with connect(
-                path, durability=settings.durability, budget=Budget.of(settings.max_bytes)
-            ) as connections:
+            async with connect(path, durability=settings.durability, budget=budget) as connections:
                 store = Store(path, connections)
                 writer = Writer(
                     settings,
+                    budget=budget,
                     store=store,
                     connections=connections,
                     mark=opened.mark,

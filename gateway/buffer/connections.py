@@ -98,6 +98,7 @@ def explained(path: Path, doing: str) -> Iterator[None]:
             hint=hint,
             damaged=is_damage(error),
             io_error=code == sqlite3.SQLITE_IOERR,
+            disk_full=code == sqlite3.SQLITE_FULL,
         ) from error
 
 

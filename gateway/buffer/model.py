@@ -40,14 +40,18 @@ class StoreFailed(Exception):
     """An operation on the open database failed. Nothing of it was committed; it may succeed later.
 
     `damaged`: the file does not hold what was written to it. `io_error`: the disk did not do what it was asked to.
+    `disk_full`: it has no room for this.
     """
 
-    def __init__(self, message: str, *, hint: str, damaged: bool = False, io_error: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str, damaged: bool = False, io_error: bool = False, disk_full: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.damaged = damaged
         self.io_error = io_error
+        self.disk_full = disk_full
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}"

@@ -13,6 +13,7 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.bounds import PAGE_BYTES, Bounds, Budget, Forecast, Measured, Verdict
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.groups import Groups
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
@@ -38,12 +39,14 @@ class Retention:
         self,
         settings: BufferSettings,
         *,
+        budget: Budget,
         store: Store,
         backlogs: Backlogs,
         groups: Groups,
         tail: Tail,
         drops: Drops,
         health: BufferHealth,
+        full_disk: FullDisk,
         sweeps: dict[Priority, Sweep],
         timekeeper: Timekeeper,
         clock_ns: Callable[[], int],
@@ -58,9 +61,10 @@ class Retention:
         self._timekeeper = timekeeper
         self._max_age_ns = int(settings.max_age * 1e9)
         self._clock_ns = clock_ns
-        self._budget = Budget.of(settings.max_bytes)
-        self._bounds = Bounds(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
-        self._forecast = Forecast(max_bytes=settings.max_bytes, min_free_disk=settings.min_free_disk)
+        self._budget = budget
+        self._bounds = Bounds(budget, min_free_disk=settings.min_free_disk)
+        self._forecast = Forecast(budget, min_free_disk=settings.min_free_disk)
+        self._full_disk = full_disk
         self._searched: dict[Priority, int] = {}
         self._sweeps = sweeps
         self._wal_attempts = 0
@@ -98,6 +102,7 @@ class Retention:
         verdict = self._bounds.judge(measured)
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
         self._report(measured, verdict, now_s)
+        await self._full_disk.look(measured, is_low=verdict.disk_is_low)
         self._drops.look(now_s)
         victims, reason = await self._surplus(verdict, measured, now_s)
         if not victims:

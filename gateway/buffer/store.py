@@ -201,6 +201,23 @@ class Store:
         """The length of the write-ahead log as the file system sees it."""
         return _size_bytes(self._wal_path)
 
+    @property
+    def size_bytes(self) -> int:
+        """Database and write-ahead log as the file system sees them."""
+        return _size_bytes(self._path) + self.wal_bytes
+
+    async def copy_wal(self) -> None:
+        """Copy the write-ahead log into the database, as far as nobody reads what that would write over."""
+        with explained(self._path, "copy the write-ahead log into"):
+            await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def begin_wal_again(self) -> bool:
+        """Copy the write-ahead log into the database; the next commit writes over it from its beginning. Returns
+        whether that was possible: another connection may be reading it."""
+        with explained(self._path, "copy the write-ahead log into"):
+            ((busy, _, _),) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(RESTART)")
+        return not busy
+
     async def return_space(self, pages: int) -> None:
         """Give free pages back to the file system, then empty the write-ahead log."""
         with explained(self._path, "shrink"):

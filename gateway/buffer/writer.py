@@ -18,6 +18,7 @@ from gateway.buffer.bounds import Budget
 from gateway.buffer.committer import Committer
 from gateway.buffer.connections import Connections
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
@@ -52,6 +53,7 @@ class Writer:
         self,
         settings: BufferSettings,
         *,
+        budget: Budget,
         store: Store,
         connections: Connections,
         mark: Mark,
@@ -69,25 +71,28 @@ class Writer:
         self._drops = drops
         self._health = health
         self._timekeeper = timekeeper
+        self._full_disk = FullDisk(settings, store=store, health=health)
         self._retention = Retention(
             settings,
+            budget=budget,
             store=store,
             backlogs=backlogs,
             groups=groups,
             tail=self.tail,
             drops=drops,
             health=health,
+            full_disk=self._full_disk,
             sweeps=sweeps,
             timekeeper=timekeeper,
             clock_ns=clock_ns,
         )
-        self._budget = Budget.of(settings.max_bytes)
+        self._budget = budget
         self._intake = Intake(settings.when_full)
         self._committer = Committer(
             self._intake,
             mark=mark,
             marks=marks,
-            budget=self._budget,
+            budget=budget,
             store=store,
             backlogs=backlogs,
             groups=groups,
@@ -204,6 +209,8 @@ class Writer:
                 await self._work()
             except StoreFailed as failure:
                 self._committer.failed()
+                if await self._full_disk.has_made_room(failure):
+                    continue
                 delay_s = self._trouble.failed(failure)
                 self._announce()
                 if await self._repaired(failure):
@@ -215,6 +222,7 @@ class Writer:
                 await self._back_off(delay_s)
             else:
                 self._trouble.over()
+                self._full_disk.over()
         self._drops.ended_all()
 
     async def _repaired(self, failure: StoreFailed) -> bool:

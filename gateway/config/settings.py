@@ -53,7 +53,7 @@ class BufferSettings(DocumentedModel):
     max_age: Annotated[Duration, Field(le=36525 * 86400.0)] = 14 * 86400.0
     """Readings older than this are dropped."""
     min_free_disk: SizeOrZero = 256 * 2**20
-    """How much of the disk the buffer leaves free; 0 to take it all."""
+    """How much of the disk the buffer leaves free; with 0 only what the log needs."""
     when_full: WhenFull = WhenFull.DROP_OLDEST
     """`drop-oldest` makes room for new readings, `drop-newest` keeps the old ones, `thin` keeps every n-th of what was
     polled."""
