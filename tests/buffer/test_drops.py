@@ -115,7 +115,7 @@ def test_what_is_lost_while_an_episode_is_written_down_is_written_down_next() ->
 async def test_what_is_lost_while_the_database_is_written_stays_to_be_written(bench: Bench) -> None:
     migrate(bench.path)
     backlogs, drops = Backlogs({}, held=0, done=Ranges()), Drops(BufferHealth(), next_id=1, clock_ns=lambda: START_NS)
-    budget = Budget.of(bench.settings.max_bytes)
+    budget = Budget.of(bench.settings.max_bytes, disk_bytes=2**60)
     async with connect(bench.path, durability=bench.settings.durability, budget=budget) as connections:
         settler = Settler(
             store=Store(bench.path, connections),

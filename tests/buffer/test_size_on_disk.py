@@ -53,7 +53,7 @@ class Observed:
     log: int = 0
 
     def keeps(self, max_bytes: int) -> bool:
-        budget = Budget.of(max_bytes)
+        budget = Budget.of(max_bytes, disk_bytes=2**60)
         return self.together <= max_bytes and self.database <= budget.file and self.log <= budget.wal
 
 
