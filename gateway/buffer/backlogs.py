@@ -92,9 +92,9 @@ class Backlogs:
         self.left.discard(destination)
         self.changes += 1
 
-    def leave(self, destination: str) -> int:
-        """One destination less. Returns how many readings it was waiting for; those that nobody else waits for are
-        `orphaned` now. A `peek` that is under way finds nothing more."""
+    def leave(self, destination: str) -> tuple[int, int]:
+        """One destination less. Returns how many readings it was waiting for, and that at most so many of them wait for
+        nobody else: those are `orphaned` now. A `peek` that is under way finds nothing more."""
         backlog = self._backlogs.pop(destination)
         alone = backlog.pending.copy()
         for other in self._backlogs.values():
@@ -103,7 +103,7 @@ class Backlogs:
         backlog.pending.clear()
         self.left.add(destination)
         self.changes += 1
-        return backlog.waiting
+        return backlog.waiting, alone.count
 
     def _orphan(self, destination: str, alone: Ranges) -> None:
         if not self.orphaned:

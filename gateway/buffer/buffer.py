@@ -162,7 +162,8 @@ class Buffer:
         for a destination that is not there; one that has left has an empty backlog, and acknowledges nothing.
         """
         if any(name == destination for name, _ in self._backlogs):
-            tell_of_leaving(destination, self._backlogs.leave(destination))
+            waiting, alone = self._backlogs.leave(destination)
+            tell_of_leaving(destination, waiting=waiting, alone=alone)
             self._writer.left()
 
     async def returned(self, destination: str, *, seen: int = 0) -> int:

@@ -147,11 +147,16 @@ def set_aside(path: Path, *, destination: str | None = None) -> Iterator[dict[st
 @contextmanager
 def reading_buffer(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to an existing buffer, for reading."""
+    absent = BufferUnavailable(f"there is no buffer at {path}", hint="check buffer.path; the first `run` makes it")
     if not path.exists():
-        raise BufferUnavailable(f"there is no buffer at {path}", hint="check buffer.path; the first `run` makes it")
+        raise absent
+    if path.is_dir():
+        raise BufferUnavailable(f"cannot read the buffer {path}: Is a directory", hint="change buffer.path")
     try:
         with connection(path, read_only=True) as database:
             identify(database, path)
+            if database.execute("PRAGMA user_version").fetchone() == (0,):  # an empty file
+                raise absent
             yield database
     except sqlite3.DatabaseError as error:
         raise BufferUnavailable(

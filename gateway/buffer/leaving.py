@@ -63,9 +63,25 @@ class Leaving:
             self._drops.ended(DropReason.DESTINATION_REMOVED)
 
 
-def tell_of_leaving(destination: str, waiting: int) -> None:
-    """A destination is no longer in the configuration, with so many readings waiting for it."""
-    if waiting:
+def tell_of_leaving(destination: str, *, waiting: int, alone: int) -> None:
+    """A destination is no longer in the configuration, with so many readings waiting for it; at most `alone` of them
+    wait for no other."""
+    if waiting and not alone:
+        _log.info(
+            "the destination %s is no longer configured: its backlog of %d readings waits for others as well, so none "
+            "is lost",
+            destination,
+            waiting,
+        )
+    elif waiting > alone:
+        _log.warning(
+            "the destination %s is no longer configured: of its backlog of %d readings up to %d are freed, others wait "
+            "for the rest",
+            destination,
+            waiting,
+            alone,
+        )
+    elif waiting:
         _log.warning(
             "the destination %s is no longer configured: its backlog of %d readings is freed", destination, waiting
         )

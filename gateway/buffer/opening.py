@@ -208,10 +208,8 @@ def _stand(
         else:
             backlogs[name] = Backlog(Ranges(), 0)
     for name in before.keys() - backlogs.keys() - {ORPHANED}:
-        tell_of_leaving(name, before[name].waiting)
-    orphaned = wanted.copy()
-    for backlog in backlogs.values():
-        orphaned.subtract(backlog.pending)
+        tell_of_leaving(name, waiting=before[name].waiting, alone=_without(before[name].pending, backlogs).count)
+    orphaned = _without(wanted, backlogs)
     done = existing.copy()
     done.subtract(wanted)
     database.execute(_FORGET_ERAS)
@@ -254,6 +252,14 @@ def _stand(
         losses=losses,
         sweeps=facts.sweeps,
     )
+
+
+def _without(positions: Ranges, backlogs: Mapping[str, Backlog]) -> Ranges:
+    """Those that nobody waits for."""
+    left = positions.copy()
+    for backlog in backlogs.values():
+        left.subtract(backlog.pending)
+    return left
 
 
 def _backlog(place: Place, *, through: int) -> Backlog:

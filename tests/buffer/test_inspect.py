@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drivers.model import bad
-from gateway.buffer import BufferUnavailable, UnknownDestination, inspect
+from gateway.buffer import BufferUnavailable, UnknownDestination, inspect, retries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.buffer.conftest import Bench
@@ -133,6 +134,15 @@ async def test_a_destination_that_is_not_known_is_named_with_those_that_are(benc
 def test_a_missing_buffer_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(BufferUnavailable, match="there is no buffer at"):
         inspect.status(tmp_path / "none.db")
+
+
+@pytest.mark.parametrize("look", [inspect.status, lambda path: retries.request(path, ["a"], since_ns=0)])
+def test_an_empty_file_is_no_buffer_yet_and_a_directory_is_none(tmp_path: Path, look: Callable[[Path], object]) -> None:
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(BufferUnavailable, match=r"there is no buffer at .*; the first `run` makes it"):
+        look(tmp_path / "empty.db")
+    with pytest.raises(BufferUnavailable, match=r"cannot read the buffer .*: Is a directory; change buffer.path"):
+        look(tmp_path)
 
 
 def test_a_file_that_is_no_database_is_said_to_be_unreadable(tmp_path: Path) -> None:

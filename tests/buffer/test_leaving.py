@@ -107,7 +107,10 @@ async def test_leaving_frees_what_only_it_was_waiting_for_and_says_when_that_was
     (episode,) = inspect.status(bench.path).dropped
     assert (episode.reason, episode.readings) == ("destination-removed", 3)
     assert episode.last_observed_ns - episode.first_observed_ns == 3_000_000_000
-    assert caplog.text.count("the destination leaves is no longer configured: its backlog of 6 readings is freed") == 1
+    assert (
+        caplog.text.count("leaves is no longer configured: of its backlog of 6 readings up to 3 are freed, others wait")
+        == 1
+    )
     assert episode.shares == {"leaves": 3}
     assert caplog.text.count("3 were lost for leaves, observed from") == 1
 
@@ -157,6 +160,23 @@ async def test_nothing_is_lost_when_a_destination_leaves_that_has_everything(ben
         assert await _positions(buffer, "stays") == [1, 2, 3]
         assert not any(bench.health.dropped.values())
     assert _names(bench.path) == ["stays"]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_what_others_wait_for_as_well_is_not_said_to_be_freed(
+    bench: Bench, reopened: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with bench.open("old") as buffer:
+        await _append(buffer, bench, 3)
+        if not reopened:
+            await buffer.attach("new", start=Start.OLDEST)
+            buffer.detach("old")
+    async with bench.open("new", starts={"new": Start.OLDEST}):
+        pass
+    (told,) = [record for record in caplog.records if "old is no longer configured" in record.getMessage()]
+    assert told.levelno == logging.INFO
+    assert "its backlog of 3 readings waits for others as well, so none is lost" in told.getMessage()
 
 
 @pytest.mark.parametrize("reopened", [False, True])
