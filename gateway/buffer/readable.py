@@ -36,28 +36,28 @@ def is_passing(error: sqlite3.Error) -> bool:
 
 def _by_id(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
     """Every readable row in order of id. After an unreadable one, the next readable id is searched: first by doubling
-    steps, then by halving what was jumped over."""
+    steps, then by halving what was jumped over. A row that comes out of order is on a page that is out of place: it
+    counts as unreadable, or the search would go round in circles."""
     query = f"SELECT {','.join(names)} FROM {table} WHERE id >= ? ORDER BY id LIMIT ?"  # noqa: S608  names of ours
     key = names.index("id")
-    start = 0
-    while True:
-        rows: list[Row] = []
+    start: int | None = 0
+    while start is not None:
+        count, bad = 0, False
         try:
             for row in source.execute(query, (start, _CHUNK)):
-                rows.append(row)  # noqa: PERF402  those before the error are wanted
+                bad = row[key] < start
+                if bad:
+                    break
+                yield row
+                count, start = count + 1, row[key] + 1
         except sqlite3.DatabaseError as error:
             if is_passing(error):
                 raise
-            yield from rows
-            found = _next_readable(source, query, rows[-1][key] + 1 if rows else start)
-            if found is None:
-                return
-            start = found
-            continue
-        yield from rows
-        if len(rows) < _CHUNK:
+            bad = True
+        if bad:
+            start = _next_readable(source, query, key, start)
+        elif count < _CHUNK:
             return
-        start = rows[-1][key] + 1
 
 
 def _until_unreadable(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
@@ -68,27 +68,27 @@ def _until_unreadable(source: sqlite3.Connection, table: str, names: Sequence[st
             raise
 
 
-def _next_readable(source: sqlite3.Connection, query: str, bad: int) -> int | None:
+def _next_readable(source: sqlite3.Connection, query: str, key: int, bad: int) -> int | None:
     step = 1
-    while not _readable(source, query, bad + step):
+    while not _readable(source, query, key, bad + step):
         step *= 2
         if step > _FARTHEST:
             return None
     low, high = bad + step // 2, bad + step  # low is unreadable, high is readable
     while high - low > 1:
         middle = (low + high) // 2
-        if _readable(source, query, middle):
+        if _readable(source, query, key, middle):
             high = middle
         else:
             low = middle
     return high
 
 
-def _readable(source: sqlite3.Connection, query: str, start: int) -> bool:
+def _readable(source: sqlite3.Connection, query: str, key: int, start: int) -> bool:
     try:
-        source.execute(query, (start, 1)).fetchall()
+        rows = source.execute(query, (start, 1)).fetchall()
     except sqlite3.DatabaseError as error:
         if is_passing(error):
             raise
         return False
-    return True
+    return all(row[key] >= start for row in rows)

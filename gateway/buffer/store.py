@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import astuple
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,9 @@ class Store:
                 "WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
                 (first, last, limit),
             )
-        found: list[Row] = rows
+            found: list[Row] = rows
+            if any(later <= earlier for earlier, later in pairwise([first - 1, *(row[0] for row in found)])):
+                raise sqlite3.DatabaseError("rows are out of order")  # SQLite does not look for that
         return found
 
     async def extent(self, spans: Sequence[tuple[int, int]], *, lost_by: Sequence[str]) -> Loss | None:

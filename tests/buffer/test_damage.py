@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections import Counter
@@ -17,7 +18,7 @@ from gateway.buffer.schema import APPLICATION_ID
 from tests.buffer.test_failures import fill, speeds
 
 if TYPE_CHECKING:
-    from tests.buffer.conftest import Bench
+    from tests.buffer.conftest import Bench, Until
 
 
 def zero_page(bench: Bench, *, share: float = 0.5) -> None:
@@ -115,6 +116,42 @@ async def test_readings_that_are_missing_in_a_sound_table_are_counted(bench: Ben
     async with bench.open() as buffer:
         assert len(await speeds(buffer)) == buffer.backlog("broker") == 280
         assert bench.health.dropped["damaged"] == 20
+
+
+def repeat_leaf(bench: Bench) -> None:
+    """A leaf of the readings is found in the place of later ones."""
+    with closing(sqlite3.connect(bench.path)) as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'reading'").fetchone()
+    content = bytearray(bench.path.read_bytes())
+    start = (root - 1) * PAGE_BYTES
+
+    def leaf(number: int) -> slice:
+        pointer = start + 12 + 2 * number
+        cell = start + int.from_bytes(content[pointer : pointer + 2], "big")
+        page = int.from_bytes(content[cell : cell + 4], "big")
+        return slice((page - 1) * PAGE_BYTES, page * PAGE_BYTES)
+
+    for number in range(48, 56):
+        content[leaf(number)] = content[leaf(5)]
+    bench.path.write_bytes(content)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_rows_that_come_out_of_order_do_not_lead_round_in_circles(
+    bench: Bench, until: Until, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    monkeypatch.setattr("gateway.buffer.readable._CHUNK", 7)  # so that it begins again among the bad ones
+    await fill(bench, 3000)
+    repeat_leaf(bench)
+    if checked:
+        suspicion(bench.path).touch()
+    async with bench.open() as buffer:
+        async with asyncio.timeout(10):
+            await speeds(buffer)
+        await until(lambda: bench.health.dropped["damaged"] and bench.health.writable)
+        found = await speeds(buffer)
+        assert sorted(set(found)) == found  # type: ignore[type-var]
+        assert 2600 < len(found) == buffer.backlog("broker") == 3000 - bench.health.dropped["damaged"] < 3000
 
 
 # A newer version
