@@ -114,9 +114,11 @@ def _print(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> No
         _print_epoch(epoch, accounts.get(epoch.epoch))
     if ledger.interruptions:
         lost = f", {ledger.forgotten} times the broker kept nothing meanwhile" if ledger.forgotten else ""
-        ends = "; it has not come back: nothing is proved" if ledger.cut_off else ""
-        ends = ends or ("; nothing is proved" if ledger.forgotten else "")
-        print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}{ends}")
+        print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}")
+    if ledger.cut_off:
+        print("nothing is proved: at the end the broker did not answer")
+    elif ledger.forgotten:
+        print("nothing is proved: readings may have come while the broker kept nothing")
     if verdict.foreign:
         print(f"{verdict.foreign} messages were neither readings nor a gateway's status")
     if verdict.retained:
