@@ -15,14 +15,15 @@ from pathlib import Path
 from gateway.buffer import Buffer
 from gateway.commands import Commands, Topics
 from gateway.config import DestinationSettings, GatewaySettings, Settings, changed_keys
-from gateway.forward import forward
+from gateway.forward import LEAVING_S, forward
 from gateway.health import DestinationHealth, Health
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
 from gateway.tasks import Changes, TaskSet
 
 DRAIN_S = 10.0
-"""How long a stop waits for the destinations to take what is left; what remains goes out after the next start."""
+"""How long a stop waits for the destinations to take what is left, to acknowledge it and to be left; what remains goes
+out after the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Forwarding:
             payload=payload,
             health=health,
             stopping=self._stopping,
-            drain_s=DRAIN_S,
+            drain_s=DRAIN_S - LEAVING_S,
             beside=beside,
         )
 

@@ -14,5 +14,6 @@ is kept for each device. A broker may hang up on a message instead of refusing i
 """
 
 from gateway.forward.line import forward
+from gateway.forward.session import LEAVING_S
 
-__all__ = ["forward"]
+__all__ = ["LEAVING_S", "forward"]

@@ -41,8 +41,9 @@ async def forward(
     """Serve one destination until `stopping` is set, which says that no more readings will be appended.
 
     If it is connected then, go on until it has acknowledged everything or `drain_s` seconds have passed, say offline,
-    disconnect and return. A destination that is down is not waited for. Cancelled, it cuts the connection, and the
-    broker publishes the will. Nothing is lost either way: what is not acknowledged stays in the buffer.
+    disconnect and return, which takes at most `LEAVING_S` more. A destination that is down is not waited for.
+    Cancelled, it cuts the connection, and the broker publishes the will. Nothing is lost either way: what is not
+    acknowledged stays in the buffer.
 
     `beside` runs next to the forwarding on every connection. `draw` gives a random number between its two.
     """
@@ -102,7 +103,7 @@ class _Line:
                 async with self._broker.connect() as connection:
                     await self._forward(connection, stopping, drain_s=drain_s)
             except DestinationUnavailable as failure:
-                self._went_down(failure)
+                self._went_down(failure, is_last=stopping.is_set())
             if not stopping.is_set():
                 await asyncio.sleep(self._backoff.next_s())
 
@@ -161,7 +162,7 @@ class _Line:
         self._failures = 0
         self._told = ""
 
-    def _went_down(self, failure: DestinationUnavailable) -> None:
+    def _went_down(self, failure: DestinationUnavailable, *, is_last: bool) -> None:
         """Log the edge, and again only when the reason has changed."""
         self._failures += 1
         self._health.detail = str(failure)
@@ -169,8 +170,9 @@ class _Line:
             self._told = self._health.detail
             log.log(
                 logging.ERROR if failure.needs_person else logging.WARNING,
-                "%s: %s; readings wait in the buffer, now %d, and it is tried again",
+                "%s: %s; readings wait in the buffer, now %d, %s",
                 self._name,
                 failure,
                 self._buffer.backlog(self._name),
+                "until the next start" if is_last else "and it is tried again",
             )

@@ -13,7 +13,7 @@ from gateway.forward.pace import TokenBucket
 from gateway.forward.refusals import Refusals
 from gateway.forward.sender import Lane, Sender
 from gateway.health import DestinationHealth
-from gateway.mqtt import Acknowledgement, Connection, DestinationUnavailable, Verdict, verdict, words
+from gateway.mqtt import GOODBYE_S, Acknowledgement, Connection, DestinationUnavailable, Verdict, verdict, words
 from gateway.payloads.json import JsonPayload
 
 HISTORY_SHARE = 0.75
@@ -24,6 +24,8 @@ DEFERRED_S = 1.0
 """How often a sweep looks for readings that are deferred until others have been accepted."""
 SETTLE_S = 2.0
 """How long the last acknowledgements are waited for before the connection is left."""
+LEAVING_S = SETTLE_S + GOODBYE_S
+"""The most that the end of a connection takes, once the lanes have ended."""
 
 
 Beside = Callable[[Connection], Coroutine[Any, Any, None]]

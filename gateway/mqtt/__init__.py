@@ -9,11 +9,12 @@ async with broker.connect() as connection:          raises DestinationUnavailabl
 """
 
 from gateway.mqtt.broker import Broker
-from gateway.mqtt.connection import Acknowledgement, Connection, Token
+from gateway.mqtt.connection import GOODBYE_S, Acknowledgement, Connection, Token
 from gateway.mqtt.packets import Received
 from gateway.mqtt.reasons import DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
 
 __all__ = [
+    "GOODBYE_S",
     "Acknowledgement",
     "Broker",
     "Connection",

@@ -106,13 +106,15 @@ async def test_connections_that_break_anywhere_lose_nothing_and_repeat_only_the_
     assert all(len(values) == 1 for values in seen.values())
 
 
-async def test_stopping_does_not_wait_longer_than_it_may(scripted, line):
+async def test_stopping_does_not_wait_longer_than_it_may(scripted, line, caplog):
     broker = ScriptedBroker(lambda _message: None)
     async with scripted.plays(broker), line() as own:
         async with asyncio.timeout(10), own.forwarding(scripted.url, drain_s=0.05):
             await own.append(5)
             await own.until(lambda: len(broker.received) == 5)
         assert own.buffer.backlog("hub-broker") == 5
+    assert "readings wait in the buffer, now 5, until the next start" in caplog.text
+    assert "tried again" not in caplog.text
 
 
 async def test_a_broker_that_acknowledges_nothing_is_left_and_gets_everything_again(scripted, line):
