@@ -166,8 +166,8 @@ class Forecast:
     def seconds_until_full(self, measured: Measured, *, now_s: float) -> float:
         """0 when a bound is reached, infinity while none comes nearer. `now_s` is monotonic."""
         filling = self._filling.observe(now_s, measured.used_bytes)
-        disk_filling = self._disk_filling.observe(now_s, -measured.disk_free_bytes)
         disk_room = self._budget.disk_room(measured, min_free_disk=self._min_free_disk)
+        disk_filling = self._disk_filling.observe(now_s, -disk_room)
         reusable = measured.free_pages * PAGE_BYTES
         return min(
             _seconds(self._budget.ceiling - measured.used_bytes, filling),
