@@ -126,7 +126,7 @@ class _Line:
         try:
             await session.run(stopping, drain_s=drain_s)
         except DestinationUnavailable as failure:
-            if (session.accepted or self._loop.time() - began_s > STABLE_S) and not failure.needs_person:
+            if (session.got_on or self._loop.time() - began_s > STABLE_S) and not failure.needs_person:
                 self._backoff.reset()
             raise
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from gateway.buffer import Buffer
+from gateway.forward.bars import TRY_EVERY_S, Bars
 from gateway.forward.suspects import MOST_HANG_UPS, Suspects
 from gateway.health import DestinationHealth
 from gateway.mqtt import Acknowledgement, Verdict, verdict, words
@@ -23,6 +24,7 @@ class Refusals:
 
     def __init__(self, name: str, *, buffer: Buffer, health: DestinationHealth) -> None:
         self.suspects = Suspects()
+        self.bars = Bars()
         self._name = name
         self._buffer = buffer
         self._health = health
@@ -35,6 +37,7 @@ class Refusals:
             for position in positions:
                 group.create_task(self._buffer.set_aside(self._name, position, reason), name=f"set aside {position}")
         self._health.set_aside += len(positions)
+        self.forget(positions)
         if reason not in self._logged:
             self._logged.add(reason)
             log.error(
@@ -56,6 +59,30 @@ class Refusals:
                 self._logged.add(f"status {reason}")
                 log.error("%s: the status topic is %s", self._name, reason)
 
+    def because_of(self, device: str, answer: Acknowledgement, *, now_s: float) -> None:
+        """A message was refused because of the device that it is from."""
+        why = (
+            f"not sent, because the broker refuses {device} and hangs up (one is tried every {TRY_EVERY_S:.0f} s): "
+            f"{words(answer.code, said=answer.said)}"
+        )
+        self.bars.refused(device, why, now_s=now_s)
+
+    def accepted(self, positions: Sequence[int]) -> None:
+        """The broker has taken these."""
+        self.forget(positions)
+        if self.bars:
+            for device, why in self.bars.accepted(positions):
+                self._logged.discard(why)
+                log.info(
+                    "%s: the broker takes %s again; hub-gateway buffer set-aside --retry sends what it has refused",
+                    self._name,
+                    device,
+                )
+
+    def try_again(self) -> None:
+        """Somebody wants what was set aside to be sent again."""
+        self.bars.lift()
+
     def forget(self, positions: Sequence[int]) -> None:
         """These have been accepted, or set aside."""
         self.suspects.forget(positions)
@@ -63,8 +90,10 @@ class Refusals:
             for position in positions:
                 self._unexplained.pop(position, None)
 
-    async def hung_up(self, in_flight: AbstractSet[int], *, others_accepted: bool) -> None:
+    async def hung_up(self, in_flight: AbstractSet[int], *, others_accepted: bool, now_s: float) -> None:
         """A connection in which the broker has answered is over, and this was not answered."""
+        if self.bars.ended(now_s=now_s):
+            return
         hopeless = self.suspects.ended(in_flight, others_accepted=others_accepted)
         if hopeless is not None:
             await self.set_aside(

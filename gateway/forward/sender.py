@@ -61,6 +61,8 @@ class Sender:
         self._payload = payload
         self._refusals = refusals
         self._suspects = refusals.suspects
+        self._bars = refusals.bars
+        self._devices: dict[Token, str] = {}
         self._history_in_flight: set[Token] = set()
         self._nobody_alone = asyncio.Event()
         self._nobody_alone.set()
@@ -76,11 +78,13 @@ class Sender:
             limit = chunk_after(stored)
             await asyncio.sleep(0)
 
-    def answered(self, answer: Acknowledgement, *, now_s: float) -> None:
-        """A message is no longer in flight. To be followed by `progressed` when what it means has been done."""
+    def answered(self, answer: Acknowledgement, *, now_s: float) -> str | None:
+        """A message is no longer in flight: whose it was, None if nobody's. To be followed by `progressed` when what it
+        means has been done."""
         self.in_flight.difference_update(answer.token)
         self._history_in_flight.discard(answer.token)
         self.window.answered(answer.waited_s, now_s=now_s)
+        return self._devices.pop(answer.token, None)
 
     def progressed(self) -> None:
         """Wake those who wait for `progress`."""
@@ -93,8 +97,13 @@ class Sender:
 
     async def _send(self, lane: Lane, stored: Sequence[StoredReading]) -> None:
         sent_values = sent_messages = 0
+        barred: dict[str, list[int]] = {}
         for message in messages(stored, batch=self._batch, alone=self._suspects):
             if message[0].position in self._suspects.deferred and not self._deferred_may_go():
+                continue
+            why = self._why_not(message) if self._bars else None
+            if why is not None:
+                barred.setdefault(why, []).extend(item.position for item in message)
                 continue
             values = values_in(message)
             if lane.bucket is not None:
@@ -109,6 +118,13 @@ class Sender:
             if lane.historical and turn_is_over(sent_values, sent_messages):
                 sent_values = sent_messages = 0
                 await asyncio.sleep(0)
+        for why, positions in barred.items():
+            await self._refusals.set_aside(positions, why)
+            self.progressed()
+
+    def _why_not(self, message: Sequence[StoredReading]) -> str | None:
+        first = message[0]
+        return self._bars.why_not(first.reading.group.device, first.position, now_s=asyncio.get_running_loop().time())
 
     def _deferred_may_go(self) -> bool:
         """Others have been accepted, or there are none."""
@@ -147,6 +163,7 @@ class Sender:
             await self._publish_smaller(message, lane, reason=str(error), alone=alone)
             return
         self.in_flight.update(token)
+        self._devices[token] = message[0].reading.group.device
         if lane.window is not None:
             self._history_in_flight.add(token)
 

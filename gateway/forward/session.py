@@ -13,7 +13,16 @@ from gateway.forward.pace import TokenBucket
 from gateway.forward.refusals import Refusals
 from gateway.forward.sender import Lane, Sender
 from gateway.health import DestinationHealth
-from gateway.mqtt import GOODBYE_S, Acknowledgement, Connection, DestinationUnavailable, Verdict, verdict, words
+from gateway.mqtt import (
+    GOODBYE_S,
+    Acknowledgement,
+    Connection,
+    DestinationUnavailable,
+    Verdict,
+    is_about_the_topic,
+    verdict,
+    words,
+)
 from gateway.payloads.json import JsonPayload
 
 HISTORY_SHARE = 0.75
@@ -64,6 +73,7 @@ class Session:
         self._passed = self._boundary
         self._sender = Sender(connection, settings=settings, buffer=buffer, payload=payload, refusals=refusals)
         self._refused: list[Acknowledgement] = []
+        self._refused_count = 0
         self._postponed: list[Acknowledgement] = []
         self._answered = False
         self._history_sent = asyncio.Event()
@@ -72,6 +82,11 @@ class Session:
     def accepted(self) -> int:
         """How many readings the destination has acknowledged in it."""
         return self._sender.accepted
+
+    @property
+    def got_on(self) -> bool:
+        """Whether any reading is no longer waited for because of it, as accepted or as set aside."""
+        return self.accepted > 0 or self._refused_count > 0
 
     @property
     def caught_up(self) -> bool:
@@ -140,7 +155,11 @@ class Session:
                 await self._settle(await self._connection.acknowledgements())
         await self._refusals.postponed(self._postponed, others_accepted=self.accepted > 0)
         if self._answered:
-            await self._refusals.hung_up(self._sender.in_flight, others_accepted=self.accepted > 0)
+            await self._refusals.hung_up(
+                self._sender.in_flight,
+                others_accepted=self.accepted > 0,
+                now_s=asyncio.get_running_loop().time(),
+            )
 
     async def _drained(self, stopping: asyncio.Event, *, drain_s: float) -> None:
         await stopping.wait()
@@ -185,6 +204,7 @@ class Session:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DEFERRED_S if self._refusals.suspects.deferred else SWEEP_S):
                     returned = await self._buffer.returned(self._name, seen=returned)
+                    self._refusals.try_again()
             await self._sender.send(lane, after=0, until=self._passed)
 
     def _replay(self) -> Lane:
@@ -202,18 +222,20 @@ class Session:
         now_s = asyncio.get_running_loop().time()
         self._answered = True
         for answer in answers:
-            self._sender.answered(answer, now_s=now_s)
+            device = self._sender.answered(answer, now_s=now_s)
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
                     done.extend(answer.token)
                     self._health.publish_seconds.observe(answer.waited_s)
                 case Verdict.NEVER:
                     self._refused.append(answer)
+                    if device is not None and is_about_the_topic(answer.code):
+                        self._refusals.because_of(device, answer, now_s=now_s)
                 case Verdict.LATER | Verdict.UNEXPLAINED:
                     self._postponed.append(answer)
         if done:
             self._buffer.acknowledge(self._name, done)
-            self._refusals.forget(done)
+            self._refusals.accepted(done)
             self._health.acknowledged += len(done)
             self._sender.accepted += len(done)
         await self._set_aside()
@@ -226,6 +248,7 @@ class Session:
             refused = tuple(self._refused)
             await self._refusals.refused(refused)
             del self._refused[: len(refused)]
+            self._refused_count += len(refused)
 
     def _say(self, *, online: bool) -> None:
         topic, body = self._payload.status(online=online)

@@ -11,7 +11,7 @@ async with broker.connect() as connection:          raises DestinationUnavailabl
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.connection import GOODBYE_S, Acknowledgement, Connection, Token
 from gateway.mqtt.packets import Received
-from gateway.mqtt.reasons import DestinationUnavailable, MessageTooLarge, Verdict, verdict, words
+from gateway.mqtt.reasons import DestinationUnavailable, MessageTooLarge, Verdict, is_about_the_topic, verdict, words
 
 __all__ = [
     "GOODBYE_S",
@@ -23,6 +23,7 @@ __all__ = [
     "Received",
     "Token",
     "Verdict",
+    "is_about_the_topic",
     "verdict",
     "words",
 ]

@@ -14,6 +14,7 @@ QOS_REFUSED = 0x9B
 ACCEPTED_BELOW = 0x80
 _NOT_EXPLAINED = frozenset({0x80, 0x83})
 _REFUSED_FOR_GOOD = frozenset({0x87, 0x90, 0x95, 0x99})
+_ABOUT_THE_TOPIC = frozenset({0x87, 0x90})
 
 _WORDS = {
     0x80: "unspecified error",
@@ -88,6 +89,11 @@ def verdict(code: int) -> Verdict:
     if code in _REFUSED_FOR_GOOD:
         return Verdict.NEVER
     return Verdict.UNEXPLAINED if code in _NOT_EXPLAINED else Verdict.LATER
+
+
+def is_about_the_topic(code: int) -> bool:
+    """Whether a message was refused because of its topic: others on that topic will be as well."""
+    return code in _ABOUT_THE_TOPIC
 
 
 def words(code: int, *, said: str = "") -> str:
