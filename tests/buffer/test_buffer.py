@@ -268,3 +268,24 @@ async def test_health_says_what_is_held(bench: Bench, until: Until) -> None:
         assert bench.health.max_bytes == bench.settings.max_bytes
     assert bench.health.readings == 0
     assert bench.health == replace(bench.health, oldest_ns=None)
+
+
+async def test_what_is_acknowledged_while_a_peek_is_under_way_is_not_given(bench: Bench) -> None:
+    """It would be sent twice. What waits lies in two stretches, so it takes two queries, and time between them."""
+    rounds = range(60)
+    async with bench.open() as buffer:
+        for number in range(100 * len(rounds)):
+            buffer.append(bench.reading(float(number)))
+        await buffer.flush()
+        waiting = {100 * turns + offset for turns in rounds for offset in (1, 2, 90)}
+        buffer.acknowledge("broker", set(range(1, 100 * len(rounds) + 1)) - waiting)
+    async with bench.open() as buffer:  # now they are in the database only
+        for turns in rounds:
+            first = 100 * turns + 1
+            peeking = asyncio.create_task(buffer.peek("broker", after=first - 1, until=first + 99, limit=20))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not peeking.done():
+                buffer.acknowledge("broker", [first])
+                assert [one.position for one in await peeking] == [first + 1, first + 89]
+            await peeking
