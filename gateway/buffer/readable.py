@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from gateway.buffer.schema import primary_code
 
 _CHUNK = 500
 _FARTHEST = 2**40
+_BEGINNING = b"SQLite format 3\0"
+_MOST_ADDED = 64  # times the size of the file: a header that claims more lies
 _PASSING = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -22,6 +25,23 @@ _PASSING = {
 """Errors that say nothing about what is in the file."""
 
 Row = tuple[Any, ...]
+
+
+def lengthen(path: Path) -> None:
+    """SQLite reads nothing of a file that is shorter than its header says: add what was cut off, as zeros that take no
+    room. Then every page that is left can be read. Raises `OSError`.
+
+    The header: page size at byte 16, 1 for 65536; pages at byte 28 (SQLite, Database File Format, 1.3).
+    """
+    with path.open("r+b") as file:
+        header = file.read(32)
+        if not header.startswith(_BEGINNING) or len(header) < 32:
+            return
+        page_bytes = int.from_bytes(header[16:18], "big")
+        claimed = int.from_bytes(header[28:32], "big") * (65536 if page_bytes == 1 else page_bytes)
+        size = path.stat().st_size
+        if size < claimed <= size * _MOST_ADDED:
+            file.truncate(claimed)
 
 
 def readable_rows(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:

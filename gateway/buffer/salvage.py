@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import islice
@@ -21,7 +21,7 @@ from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading,
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.ranges import Ranges, union
-from gateway.buffer.readable import Row, is_passing, readable_rows
+from gateway.buffer.readable import Row, is_passing, lengthen, readable_rows
 from gateway.buffer.schema import connection, migrate, new_epoch, versions
 
 _CHUNK = 500
@@ -46,6 +46,8 @@ class Salvaged:
     first_lost_ns: int | None
     last_lost_ns: int | None
     """When their neighbours were taken, if they have any."""
+    is_told: bool
+    """Whether what could be read tells how many there were."""
     keeps_epoch: bool
     positions: Ranges
     """Of the readings that were copied."""
@@ -56,7 +58,8 @@ class Salvaged:
         return Loss(self.lost, first_ns, last_ns, self.first_lost, self.last_lost)
 
     def __str__(self) -> str:
-        lost = f"up to {self.lost} lost between {self.first_lost} and {self.last_lost}" if self.lost else "none lost"
+        none = "none lost" if self.is_told else "nothing in it tells how many are lost"
+        lost = f"up to {self.lost} lost between {self.first_lost} and {self.last_lost}" if self.lost else none
         epoch = "positions go on" if self.keeps_epoch else "readings get a new epoch"
         return f"{self.readings} readings and {self.set_aside} that were set aside salvaged, {lost}; {epoch}"
 
@@ -77,8 +80,8 @@ class Memory:
 
 
 def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | None = None) -> Salvaged:
-    """Make the database `fresh` from all that can be read of `damaged`, which is not changed, and what is in `memory`.
-    Durable on return.
+    """Make the database `fresh` from all that can be read of `damaged`, which is at most lengthened, and what is in
+    `memory`. Durable on return.
 
     `epoch` is the one whose last position is known. It goes on, unless `damaged` says that it is of another; without
     it, nobody knows which positions have been used, and `fresh` gets a new one.
@@ -101,6 +104,8 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, memory: Memory | N
 @contextmanager
 def _source(damaged: Path, memory: Memory | None) -> Iterator[sqlite3.Connection]:
     with ExitStack() as stack:
+        with suppress(OSError):  # of another user, say: then what can be read is read
+            lengthen(damaged)
         try:
             source = stack.enter_context(connection(damaged, read_only=True))
         except sqlite3.Error:
@@ -236,7 +241,8 @@ def _reckon(target: sqlite3.Connection, epoch: str | None, wanted: Ranges | None
     held = sum(_count(found, *span) for span in wanted)
     missing = wanted.copy()
     missing.subtract(found)
-    lost = min(missing.count, _held(target, last, otherwise=wanted.count) - held)
+    by_the_book = _held(target, last)
+    lost = min(missing.count, (wanted.count if by_the_book is None else by_the_book) - held)
     target.execute("INSERT OR REPLACE INTO state VALUES ('held', ?)", (f"{last} {held}",))
     spans = list(missing) if lost > 0 else [(0, 0)]
     first_lost, last_lost = spans[0][0], spans[-1][1]
@@ -249,6 +255,7 @@ def _reckon(target: sqlite3.Connection, epoch: str | None, wanted: Ranges | None
         last_lost=last_lost,
         first_lost_ns=_time(target, "id < ? ORDER BY id DESC", first_lost),
         last_lost_ns=_time(target, "id > ? ORDER BY id", last_lost),
+        is_told=by_the_book is not None or bool(destinations),
         keeps_epoch=_settle_epoch(target, epoch),
         positions=found,
     )
@@ -269,13 +276,13 @@ def _settle_epoch(target: sqlite3.Connection, epoch: str | None) -> bool:
     return False
 
 
-def _held(target: sqlite3.Connection, last: int, *, otherwise: int) -> int:
-    """How many readings were held, by the book."""
+def _held(target: sqlite3.Connection, last: int) -> int | None:
+    """How many readings were held, by the book; None when that is lost as well."""
     row = target.execute("SELECT value FROM state WHERE key = 'held'").fetchone()
     try:
         through, held = (int(number) for number in row[0].split())
     except (TypeError, ValueError):
-        return otherwise
+        return None
     return held + last - through
 
 

@@ -87,6 +87,27 @@ async def test_a_truncated_database_does_not_stop_the_gateway(bench: Bench, kept
         assert (await speeds(buffer))[-1] == 7.0
 
 
+@pytest.mark.parametrize("cut", [1, 20])
+async def test_what_is_left_of_a_truncated_database_is_salvaged(bench: Bench, cut: int) -> None:
+    await fill(bench, 3000)
+    pages = bench.path.stat().st_size // PAGE_BYTES
+    os.truncate(bench.path, (pages - cut) * PAGE_BYTES)
+    async with bench.open() as buffer:
+        found = await speeds(buffer)
+        assert 1000 < len(found) == buffer.backlog("broker") == 3000 - bench.health.dropped["damaged"] < 3000
+
+
+async def test_a_file_of_which_nothing_can_be_read_is_not_said_to_have_lost_nothing(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(bench, 20)
+    os.truncate(bench.path, 10_000)
+    async with bench.open():
+        assert bench.health.dropped == Counter({"damaged": 20})
+    told = [record.message for record in caplog.records if "was damaged" in record.message]
+    assert "nothing in it tells how many are lost" in told[0]
+
+
 async def test_an_interrupted_replacement_is_finished_at_the_next_start(bench: Bench) -> None:
     numbers = await fill(bench, 20)
     bench.path.rename(bench.path.with_name("buffer.db.salvaging"))
