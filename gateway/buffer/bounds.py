@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gateway.buffer.drops import DropReason
 
 PAGE_BYTES = 4096
-_LEAST_WAL_BYTES = 384 * 2**10
+_LEAST_WAL_BYTES = 192 * 2**10
 _MOST_WAL_BYTES = 64 * 2**20
 _MOST_CHECKPOINT_BYTES = 8 * 2**20
 _MOST_TRANSACTION_BYTES = 4 * 2**20
@@ -29,8 +29,8 @@ class Budget:
     A transaction of `transaction` bytes of readings writes at most twice as much (a row of half a page and a little
     more fills a page) and `_OVERHEAD_BYTES`. Hence
 
-        truncate_wal + 2 * transaction + overhead <= wal       a log that is just short enough, and one transaction more
-        ceiling + 4 * transaction + overhead      <= file      two transactions between two looks
+        truncate_wal + 2 * transaction + overhead == wal       a log that is just short enough, and one transaction more
+        ceiling + 4 * transaction + overhead      == file      two transactions between two looks
         wal + file                                == max_bytes
 
     On a disk that is smaller than `max_bytes` the log has its share of the disk.
@@ -46,7 +46,7 @@ class Budget:
     @staticmethod
     def of(max_bytes: int, *, disk_bytes: int) -> Budget:
         wal = min(_MOST_WAL_BYTES, max(min(max_bytes, disk_bytes) // 8, _LEAST_WAL_BYTES))
-        transaction = min(_MOST_TRANSACTION_BYTES, wal // 8)
+        transaction = min(_MOST_TRANSACTION_BYTES, wal // 12)
         file = max_bytes - wal
         return Budget(wal, transaction, file, file - 4 * transaction - _OVERHEAD_BYTES)
 
@@ -63,12 +63,12 @@ class Budget:
     @property
     def checkpoint(self) -> int:
         """A log of this length is copied into the database, and then written from its beginning again."""
-        return min(_MOST_CHECKPOINT_BYTES, self.wal // 4)
+        return min(_MOST_CHECKPOINT_BYTES, self.truncate_wal // 2)
 
     @property
     def truncate_wal(self) -> int:
         """A log beyond this has been kept from beginning again by somebody who reads it: it has to be cut off."""
-        return self.wal // 2
+        return self.wal - 2 * max(self.transaction, self.largest_reading) - _OVERHEAD_BYTES
 
     @property
     def growth(self) -> int:

@@ -48,7 +48,7 @@ class BufferSettings(DocumentedModel):
 
     path: FilePath = Path("/var/lib/hub-gateway/buffer.db")
     """The SQLite database; made when it is not there."""
-    max_bytes: Annotated[Size, Field(ge=10**6, le=2**62)] = 2 * 2**30
+    max_bytes: Annotated[Size, Field(ge=512 * 2**10, le=2**62)] = 2 * 2**30
     """The most that database and write-ahead log may take together."""
     max_age: Annotated[Duration, Field(le=36525 * 86400.0)] = 14 * 86400.0
     """Readings older than this are dropped."""

@@ -25,7 +25,7 @@ def measured(used_bytes: int, *, free_bytes: int = 0, disk_free_bytes: int = DIS
     )
 
 
-@pytest.mark.parametrize("max_bytes", [1_000_000, 2 * MIB, 3_333_333, 64 * MIB, 2**31, 2**62])
+@pytest.mark.parametrize("max_bytes", [512 * 2**10, 1_000_000, 2 * MIB, 3_333_333, 64 * MIB, 2**31, 2**62])
 def test_log_and_pages_share_max_bytes_and_neither_can_pass_its_share(max_bytes: int) -> None:
     budget = Budget.of(max_bytes, disk_bytes=DISK)
     overhead = 20 * PAGE_BYTES

@@ -105,7 +105,7 @@ ELSEWHERE = {
     "a time limit that is none": ("commands: {timeout: 2h}", '"2h" is not possible; it must be at most 3600'),
     "a limit of nothing": ("commands: {per_minute: 0}", "per_minute: 0 is not possible; it must be at least 1"),
     "an empty section": ("buffer:", "hub.yaml:7:8: buffer: has no value; give it one or remove the key"),
-    "a tiny buffer": ("buffer: {max_bytes: 2}", "buffer.max_bytes: 2 is not possible; it must be at least 1000000"),
+    "a tiny buffer": ("buffer: {max_bytes: 2}", "buffer.max_bytes: 2 is not possible; it must be at least 524288"),
     "a size without a unit": ("buffer: {max_bytes: 1.5}", "buffer.max_bytes: 1.5 needs a number and a unit (B, kB"),
     "a size too large to count": ("buffer: {max_bytes: " + "9" * 400 + "GiB}", "needs a number and a unit"),
     "a number too large to count": ("buffer: {max_bytes: " + "9" * 5000 + "}", "needs a number and a unit"),

@@ -121,7 +121,7 @@ def test_a_device_of_a_third_party_satisfies_the_schema(schema: Schema, example:
         (("destinations", 0, "password"), "${file:/run/secret}"),
         (("destinations", 0, "url"), "mqtt://${env:BROKER}"),
         (("http", "listen"), "[::1]:0"),
-        (("buffer", "max_bytes"), 1_000_000),
+        (("buffer", "max_bytes"), 524_288),
         (("buffer", "min_free_disk"), 0),
     ],
 )
