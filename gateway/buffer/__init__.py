@@ -31,8 +31,8 @@ Modules
     pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras, thinning
     at open  lock, schema, facts, opening (synchronous, in a thread)
     damage   damage (recognised), mark, readable and salvage (copied), replacing (of files), repair (while running)
-    running  connections, store, settlement (SQL), writer (the task), settling (what became of readings),
-             retries (set aside, sent again), leaving (of a destination), trouble, buffer
+    running  connections, store, settlement (SQL), writer (the task), committer, settling (what became of readings),
+             retries (set aside, sent again), leaving (of a destination), trouble, full_disk, buffer
              retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
 """
 

@@ -59,7 +59,7 @@ class ReplaySettings(DocumentedModel):
     """`live-first` sends new readings at once, the missed ones beside them; `in-order` sends all as it was read."""
     values_per_second: Whole = 20_000
     """The most values that are sent each second of what was missed."""
-    start_within: DurationOrZero = 10.0
+    start_within: DurationOrZero = 5.0
     """What was missed starts after a random time up to this, so that many gateways do not start together; or `0s`."""
 
 
