@@ -112,7 +112,7 @@ async def test_history_waits_no_longer_than_the_destination_has_been_behind(scri
             await own.append(3)
             broker.connack = lambda: 0
             await own.delivered()
-    assert drawn[0] == (0.0, 10.0)
+    assert drawn[0] == (0.0, 5.0)
     assert len(drawn) == 2
     assert drawn[1][0] == 0.0 < drawn[1][1] < 10.0
 
