@@ -114,7 +114,7 @@ async def test_history_waits_no_longer_than_the_destination_has_been_behind(scri
             await own.delivered()
     assert drawn[0] == (0.0, 5.0)
     assert len(drawn) == 2
-    assert drawn[1][0] == 0.0 < drawn[1][1] < 10.0
+    assert drawn[1][0] == 0.0 < drawn[1][1] < 5.0
 
 
 async def test_with_nothing_missed_there_is_nothing_to_wait_for(scripted, line, caplog):
