@@ -118,7 +118,7 @@ class Report(StrEnum):
 
 
 class Priority(StrEnum):
-    """Who loses readings first when the buffer is full: low before normal before high."""
+    """Who loses readings first when the buffer is full: low before normal before high, which is the order here."""
 
     LOW = "low"
     NORMAL = "normal"

@@ -9,13 +9,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from math import isinf
 
 import orjson
 
 from gateway.buffer import BufferUnavailable, UnknownDestination, inspect, retries
-from gateway.buffer.drops import for_whom
+from gateway.buffer.drops import for_whom, utc_text
 from gateway.buffer.settlement import SET_ASIDE_KEPT
 from gateway.config import Settings
 from gateway.decimals import number
@@ -97,8 +96,8 @@ def _print_status(status: inspect.BufferStatus, *, max_bytes: int) -> None:
     print(f"readings   {status.readings}")
     print(f"bytes      {status.bytes} of {max_bytes} ({status.bytes / max_bytes:.1%})")
     if status.oldest_ns is not None and status.newest_ns is not None:
-        print(f"oldest     {_utc(status.oldest_ns)}")
-        print(f"newest     {_utc(status.newest_ns)}")
+        print(f"oldest     {utc_text(status.oldest_ns)}")
+        print(f"newest     {utc_text(status.newest_ns)}")
     if status.seconds_until_full is not None:
         print(f"full       {_until(status.seconds_until_full)}")
     for name, backlog in status.backlog.items():
@@ -131,15 +130,11 @@ def _drops(episodes: Sequence[inspect.DropRecord]) -> str:
     for one in episodes:
         shares.update(one.shares)
     return (
-        f"{readings} ({episodes[0].reason}){times}{for_whom(readings, shares)}, observed {_utc(first_ns)} to "
-        f"{_utc(last_ns)}, last dropped {_utc(max(one.until_ns for one in episodes))}"
+        f"{readings} ({episodes[0].reason}){times}{for_whom(readings, shares)}, observed {utc_text(first_ns)} to "
+        f"{utc_text(last_ns)}, last dropped {utc_text(max(one.until_ns for one in episodes))}"
     )
 
 
 def _print_lines(objects: Iterable[dict[str, object]]) -> None:
     for found in objects:
         print(orjson.dumps(found, default=number).decode())
-
-
-def _utc(wall_ns: int) -> str:
-    return datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -104,12 +104,7 @@ class Ledger:
     def missing(self, epoch: str, first: int, last: int) -> int:
         """How many positions from `first` to `last` have not arrived."""
         with self._changed:
-            arrived = sum(
-                final - low + 1
-                for one in self._heard()
-                if one.epoch == epoch
-                for low, final in one.received.within(first, last)
-            )
+            arrived = sum(one.received.count_within(first, last) for one in self._heard() if one.epoch == epoch)
         return last - first + 1 - arrived
 
     def wait_for(self, epoch: str, first: int, last: int, *, but: int, timeout_s: float) -> None:

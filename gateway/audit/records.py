@@ -88,7 +88,7 @@ class EpochRecord:
             gaps.remove(low, high)
         last = max(self.highest, max((high for _, high in wanted), default=0))
         settled = last if math.isinf(now_s) else self._settled(now_s, away=away)
-        earlier = sum(high - low + 1 for low, high in self.received.within(1, first - 1))
+        earlier = self.received.count_within(1, first - 1)
         return EpochVerdict(
             gateway=self.gateway,
             epoch=self.epoch,

@@ -218,10 +218,10 @@ class Backlogs:
             waiting = backlog.pending.copy()
             for position in self.dropping:
                 waiting.discard(position)
-            backlog.waiting = _overlap(waiting, rows)
+            backlog.waiting = rows.count_common(waiting)
             _tidy(backlog)
         held = self.held
-        self.held = _overlap(wanted, rows)
+        self.held = rows.count_common(wanted)
         self.done = rows.copy()
         self.done.subtract(wanted)
         self.changes += 1
@@ -251,10 +251,6 @@ class Backlogs:
             backlog.pending.remove(1, position - 1)
             if backlog.lost_in_flight:
                 backlog.lost_in_flight = {one for one in backlog.lost_in_flight if one >= position}
-
-
-def _overlap(wanted: Ranges, rows: Ranges) -> int:
-    return sum(last - first + 1 for span in wanted for first, last in rows.within(*span))
 
 
 def _tidy(backlog: Backlog) -> None:

@@ -118,9 +118,7 @@ class Buffer:
             position = span[0]
             if position < self._writer.tail.first:
                 stored, position = await self._fetch(backlog, position, last=last, limit=limit - len(found))
-                found = [
-                    one for one in found if one.position in backlog.pending
-                ]  # some may have been handled meanwhile
+                found = [one for one in found if one.position in backlog.pending]  # some were handled meanwhile
             else:
                 following = min(span[1] + 1, position + limit - len(found))
                 stored, position = list(self._writer.tail.within(position, following - 1)), following

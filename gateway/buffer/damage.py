@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from gateway.buffer.encoding import decode_held
 from gateway.buffer.mark import Mark
 from gateway.buffer.schema import (
     APPLICATION_ID,
@@ -82,7 +83,7 @@ def _missing_rows(database: sqlite3.Connection) -> str | None:
     if row is None:
         return None
     try:
-        through, held = (int(number) for number in row[0].split())
+        through, held = decode_held(row[0])
     except ValueError:
         return "it does not say how many readings it holds"
     rows, newest = database.execute("SELECT count(*), coalesce(max(id), 0) FROM reading").fetchone()

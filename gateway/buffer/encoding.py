@@ -11,6 +11,7 @@ checksum  CRC-32 of position, group, time, quality and body, less 2³¹ so that 
           inside a number leaves valid JSON, and SQLite has no checksums for what has left the write-ahead log.
 points    array of `{"name":"speed","unit":"m/s"}`.
 ranges    array of `[first, last]`.
+held      `THROUGH HELD`: of the readings up to the position THROUGH so many are held.
 """
 
 from __future__ import annotations
@@ -93,6 +94,16 @@ def encode_ranges(ranges: Ranges) -> str:
 def decode_ranges(text: str) -> Ranges:
     """Raises ValueError or TypeError when it is not an array of pairs."""
     return Ranges((first, last) for first, last in orjson.loads(text))
+
+
+def encode_held(through: int, held: int) -> str:
+    return f"{through} {held}"
+
+
+def decode_held(text: str) -> tuple[int, int]:
+    """Raises ValueError when it is not two numbers."""
+    through, held = text.split()
+    return int(through), int(held)
 
 
 def _encode_quality(quality: Mapping[int, Quality], size: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.settings import Priority
-from gateway.buffer.encoding import decode_ranges
+from gateway.buffer.encoding import decode_held, decode_ranges
 from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.ranges import Ranges
 from gateway.buffer.thinning import Sweep, decode_sweeps
@@ -71,7 +71,7 @@ def read_facts(database: sqlite3.Connection) -> Facts:
             name: Place(int(through), decode_ranges(pending), int(waiting))
             for name, through, pending, waiting in database.execute("SELECT * FROM destination")
         }
-        through, held = (int(number) for number in state.get("held", "0 0").split())
+        through, held = decode_held(state.get("held", "0 0"))
         return Facts(
             state=state,
             places=places,

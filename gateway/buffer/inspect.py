@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.model import Reading
-from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading
+from gateway.buffer.encoding import decode_group, decode_held, decode_ranges, decode_reading
 from gateway.buffer.eras import Era, read_eras
 from gateway.buffer.model import BufferUnavailable, UnknownDestination
 from gateway.buffer.ranges import Ranges
@@ -81,7 +81,7 @@ def status(path: Path) -> BufferStatus:
         database.execute("BEGIN")
         state = dict(database.execute("SELECT key, value FROM state").fetchall())
         (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
-        through, held = (int(number) for number in state["held"].split())
+        through, held = decode_held(state["held"])
         eras = read_eras(database)
         (oldest_ns, newest_ns) = (
             eras.at(position).dated_ns(observed_at_ns) if position is not None else None

@@ -15,7 +15,6 @@ MOST_VALUES = 1_000_000
 any."""
 
 _OVERHEAD = 8  # values that a reading itself weighs
-_ORDER = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 
 Entry = tuple[Reading, Priority, Era]
 
@@ -67,7 +66,7 @@ class Intake:
         lowest priority first."""
         surplus = self._values - (self._most_values - self._most_values // 16)
         dropped: list[Reading] = []
-        for priority in _ORDER:
+        for priority in Priority:
             kept: deque[Entry] = deque()
             for entry in self._entries:
                 if surplus > 0 and entry[1] is priority:

@@ -17,7 +17,7 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.damage import damage, suspicion
 from gateway.buffer.drops import Loss
-from gateway.buffer.encoding import encode_ranges
+from gateway.buffer.encoding import encode_held, encode_ranges
 from gateway.buffer.eras import Eras, read_eras
 from gateway.buffer.facts import Facts, Place, Unsound, read_facts
 from gateway.buffer.groups import Groups
@@ -223,7 +223,7 @@ def _stand(
         "epoch": mark.epoch,
         "running": mark.boot,
         "durability": settings.durability.value,
-        "held": f"{last} {facts.held}",
+        "held": encode_held(last, facts.held),
     }
     state["newest_ns"] = str(newest_ns)
     state["skipped"] = encode_ranges(facts.skipped)  # positions that no reading has, for whoever looks for gaps

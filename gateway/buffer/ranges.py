@@ -139,6 +139,14 @@ class Ranges:
                 return
             yield max(first, self._firsts[index]), min(last, self._lasts[index])
 
+    def count_within(self, first: int, last: int) -> int:
+        """How many members lie inside `[first, last]`."""
+        return sum(high - low + 1 for low, high in self.within(first, last))
+
+    def count_common(self, other: Ranges) -> int:
+        """How many integers are in both."""
+        return sum(self.count_within(*span) for span in other)
+
 
 def union(sets: Iterable[Ranges]) -> Ranges:
     """Everything that is in one of them."""

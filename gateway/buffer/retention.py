@@ -25,7 +25,6 @@ from gateway.health import BufferHealth
 _log = logging.getLogger(__name__)
 
 _MOST_ROWS = 20_000  # in one transaction, so that commits are held up for milliseconds only
-_LOWEST_FIRST = (Priority.LOW, Priority.NORMAL, Priority.HIGH)
 _WAL_ATTEMPTS = 3
 _NEVER_THINNED = 8  # the newest eighth
 _MOST_SCANS = 32  # in one look
@@ -101,7 +100,8 @@ class Retention:
         measured = await self._store.measure()
         verdict = self._bounds.judge(measured)
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
-        self._report(measured, verdict, now_s)
+        oldest_age_ns = self._oldest_age_ns(measured)
+        self._report(measured, verdict, oldest_age_ns, now_s)
         await self._full_disk.look(measured, is_low=verdict.disk_is_low)
         self._drops.look(now_s)
         victims, reason = await self._surplus(verdict, measured, now_s)
@@ -109,7 +109,7 @@ class Retention:
             victims, reason = await self._aged(measured), DropReason.MAX_AGE
         if victims:
             self._drop(victims, reason)
-        self._end_episodes(verdict, measured)
+        self._end_episodes(verdict, oldest_age_ns)
         most_pages = self._budget.transaction // PAGE_BYTES
         if verdict.spare_pages and self._wal_attempts < _WAL_ATTEMPTS:
             await self._store.return_space(min(verdict.spare_pages, most_pages))
@@ -188,7 +188,7 @@ class Retention:
         most = self._budget.transaction // PAGE_BYTES  # beyond one scan: where they are rare, each costs a page
         scans = 0
         victims: list[tuple[int, int]] = []
-        for priority in _LOWEST_FIRST:
+        for priority in Priority:
             groups, sweep = self._groups.polled(priority), self._sweeps[priority]
             while groups and len(victims) < min(wanted, most) and scans < _MOST_SCANS:
                 if sweep.after >= last:
@@ -207,7 +207,7 @@ class Retention:
     async def _oldest(self, wanted: int) -> list[tuple[int, int]]:
         """The oldest rows of the lowest priority that has any. What was searched once is not searched again."""
         newest = self._tail.end - 1
-        for priority in _LOWEST_FIRST:
+        for priority in Priority:
             groups = self._groups.with_priority(priority)
             if not groups or wanted <= 0:
                 continue
@@ -245,25 +245,28 @@ class Retention:
         age_ns = self._timekeeper.age_ns(position, observed_at_ns)
         return age_ns is None or age_ns > self._max_age_ns
 
-    def _report(self, measured: Measured, verdict: Verdict, now_s: float) -> None:
+    def _oldest_age_ns(self, measured: Measured) -> int | None:
+        """None without rows, or when nobody knows."""
+        if measured.first_position is None or measured.first_observed_ns is None:
+            return None
+        return self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
+
+    def _report(self, measured: Measured, verdict: Verdict, oldest_age_ns: int | None, now_s: float) -> None:
         health = self._health
         health.bytes = measured.file_bytes + measured.wal_bytes
         seconds = self._forecast.seconds_until_full(measured, now_s=now_s)
         health.seconds_until_full = 0.0 if verdict.reason else seconds
-        if self._backlogs.held and measured.first_position is not None and measured.first_observed_ns is not None:
-            age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
-            health.oldest_ns = measured.first_observed_ns if age_ns is None else self._clock_ns() - age_ns
+        if self._backlogs.held and measured.first_observed_ns is not None:
+            taken_ns = measured.first_observed_ns if oldest_age_ns is None else self._clock_ns() - oldest_age_ns
+            health.oldest_ns = taken_ns
         if measured.first_position is not None:
             self._backlogs.nothing_before(measured.first_position)
 
-    def _end_episodes(self, verdict: Verdict, measured: Measured) -> None:
+    def _end_episodes(self, verdict: Verdict, oldest_age_ns: int | None) -> None:
         if verdict.relieved:
             self._drops.ended(DropReason.MAX_BYTES)
             self._drops.ended(DropReason.MIN_FREE_DISK)
             self._drops.ended(DropReason.THINNED)
             self._sweeps = new_sweeps()
-        age_ns = None
-        if measured.first_position is not None and measured.first_observed_ns is not None:
-            age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
-        if age_ns is None or age_ns < self._max_age_ns * 0.9:
+        if oldest_age_ns is None or oldest_age_ns < self._max_age_ns * 0.9:
             self._drops.ended(DropReason.MAX_AGE)

@@ -17,7 +17,15 @@ from typing import Any
 
 from drivers.model import PointGroup
 from gateway.buffer.drops import Loss
-from gateway.buffer.encoding import decode_group, decode_ranges, decode_reading, encode_ranges, verify
+from gateway.buffer.encoding import (
+    decode_group,
+    decode_held,
+    decode_ranges,
+    decode_reading,
+    encode_held,
+    encode_ranges,
+    verify,
+)
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.ranges import Ranges, union
@@ -229,21 +237,20 @@ def _reckon(target: sqlite3.Connection, epoch: str | None, wanted: Ranges | None
     last = max(last, newest)
     for name, through, pending in destinations:
         pending.add(through + 1, last)
-        waiting = sum(_count(found, *span) for span in pending)
         target.execute(
             "UPDATE destination SET through = ?, pending = ?, waiting = ? WHERE name = ?",
-            (last, encode_ranges(pending), waiting, name),
+            (last, encode_ranges(pending), found.count_common(pending), name),
         )
     if wanted is None and destinations:
         wanted = union(pending for _, _, pending in destinations)
     elif wanted is None:
         wanted = Ranges([(found.first or 1, last)])
-    held = sum(_count(found, *span) for span in wanted)
+    held = found.count_common(wanted)
     missing = wanted.copy()
     missing.subtract(found)
     by_the_book = _held(target, last)
     lost = min(missing.count, (wanted.count if by_the_book is None else by_the_book) - held)
-    target.execute("INSERT OR REPLACE INTO state VALUES ('held', ?)", (f"{last} {held}",))
+    target.execute("INSERT OR REPLACE INTO state VALUES ('held', ?)", (encode_held(last, held),))
     spans = list(missing) if lost > 0 else [(0, 0)]
     first_lost, last_lost = spans[0][0], spans[-1][1]
     (set_aside,) = target.execute("SELECT count(*) FROM set_aside").fetchone()
@@ -280,14 +287,10 @@ def _held(target: sqlite3.Connection, last: int) -> int | None:
     """How many readings were held, by the book; None when that is lost as well."""
     row = target.execute("SELECT value FROM state WHERE key = 'held'").fetchone()
     try:
-        through, held = (int(number) for number in row[0].split())
+        through, held = decode_held(row[0])
     except (TypeError, ValueError):
         return None
     return held + last - through
-
-
-def _count(found: Ranges, first: int, last: int) -> int:
-    return sum(high - low + 1 for low, high in found.within(first, last))
 
 
 def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import aiosqlite
 
 from gateway.buffer.drops import Episode
+from gateway.buffer.encoding import encode_held
 
 SET_ASIDE_KEPT = 10_000
 """Readings; when more are set aside, the oldest go."""
@@ -98,7 +99,7 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
             "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
         )
     await database.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
-    facts = {**settlement.facts, "held": f"{settlement.through} {settlement.held}"}
+    facts = {**settlement.facts, "held": encode_held(settlement.through, settlement.held)}
     await database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
     if settlement.done:
         await database.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)

@@ -54,6 +54,13 @@ def test_within_cuts_at_both_ends(members: set[int], first: int, last: int) -> N
     assert all(low <= high for low, high in pairs)
     inside = [one for low, high in pairs for one in range(low, high + 1)]
     assert inside == sorted(one for one in members if first <= one <= last)
+    assert ranges.count_within(first, last) == len(inside)
+
+
+@given(st.sets(positions), st.sets(positions))
+def test_what_two_have_in_common_is_counted(members: set[int], others: set[int]) -> None:
+    one, other = (Ranges((member, member) for member in chosen) for chosen in (members, others))
+    assert one.count_common(other) == len(members & others)
 
 
 def test_a_copy_is_independent() -> None:
