@@ -11,6 +11,7 @@ from gateway.audit.verdict import Span
 from gateway.buffer.encoding import decode_ranges
 from gateway.buffer.inspect import find_destination, reading_buffer
 from gateway.buffer.ranges import Ranges
+from gateway.buffer.schema import has_table
 
 STALE_S = 3.0
 """Acknowledgements are in the file within two seconds; what is pending in it so long after a moment was at least as
@@ -102,7 +103,7 @@ def _episodes(database: sqlite3.Connection, destination: str) -> list[tuple[int,
     columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('dropped')")}
     if not {"first_position", "last_position"} <= columns:
         return [(readings, 1, 2**62) for (readings,) in database.execute("SELECT readings FROM dropped")]
-    if not database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'dropped_for'").fetchone():
+    if not has_table(database, "dropped_for"):
         return database.execute(_LOST_BY_ALL).fetchall()
     return database.execute(_LOST_BY_ONE, (destination,)).fetchall()
 

@@ -32,7 +32,8 @@ Modules
     at open  lock, schema, facts, opening (synchronous, in a thread)
     damage   damage (recognised), mark, readable and salvage (copied), replacing (of files), repair (while running)
     running  connections, store, settlement (SQL), writer (the task), committer, settling (what became of readings),
-             retries (set aside, sent again), leaving (of a destination), trouble, full_disk, buffer
+             retries (set aside, sent again), leaving (of a destination), trouble, full_disk, progress,
+             buffer
              retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
 """
 

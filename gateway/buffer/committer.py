@@ -12,7 +12,7 @@ from dataclasses import replace
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
 from gateway.buffer.bounds import Budget
-from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.drops import DropReason, Drops
 from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
@@ -88,10 +88,8 @@ class Committer:
             self._health.commit_seconds.observe(time.perf_counter() - started_s)
         self._batch = None
         self._doubtful = False
-        if batch.unencodable:
-            self._drops.count(DropReason.NOT_ENCODABLE, Loss.of([one.observed_at_ns for one in batch.unencodable]))
-        if batch.too_large:
-            self._drops.count(DropReason.MAX_BYTES, Loss.of([one.observed_at_ns for one in batch.too_large]))
+        self._drops.count_uncommitted(DropReason.NOT_ENCODABLE, batch.unencodable)
+        self._drops.count_uncommitted(DropReason.MAX_BYTES, batch.too_large)
         if batch.readings:
             first, last = self.mark.last + 1, self.mark.last + len(batch.readings)
             self._backlogs.committed(first, last)
@@ -124,10 +122,8 @@ class Committer:
 
     def give_up(self) -> None:
         """What is held is lost, and counted."""
-        readings = list(self._batch.readings) if self._batch else []
-        readings += [entry[0] for entry in self._intake.empty()]
-        if readings:
-            self._drops.count(DropReason.SHUTDOWN, Loss.of([one.observed_at_ns for one in readings]))
+        in_batch = self._batch.readings if self._batch else []
+        self._drops.count_uncommitted(DropReason.SHUTDOWN, [*in_batch, *(one for one, *_ in self._intake.empty())])
         self._batch = None
 
     @property

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from drivers.model import Reading
 from gateway.health import BufferHealth
 
 _log = logging.getLogger(__name__)
@@ -201,6 +202,11 @@ class Drops:
         for episode in episodes:
             if self.unsaved.get(episode.id) is episode:
                 del self.unsaved[episode.id]
+
+    def count_uncommitted(self, reason: DropReason, readings: Sequence[Reading]) -> None:
+        """These are lost before they had a position. Does nothing without any."""
+        if readings:
+            self.count(reason, Loss.of([one.observed_at_ns for one in readings]))
 
     def look(self, now_s: float) -> None:
         """To be called now and then: says every hour how an episode goes on. `now_s` is monotonic."""

@@ -20,7 +20,7 @@ from gateway.buffer.encoding import decode_group, decode_held, decode_ranges, de
 from gateway.buffer.eras import Era, read_eras
 from gateway.buffer.model import BufferUnavailable, UnknownDestination
 from gateway.buffer.ranges import Ranges
-from gateway.buffer.schema import ORPHANED, connection, identify
+from gateway.buffer.schema import ORPHANED, connection, has_table, identify
 
 _CHUNK = 500
 _FORECAST_HOLDS_NS = 150_000_000_000
@@ -213,7 +213,7 @@ def _message(identity: str, columns: list[Any], era: Era) -> dict[str, object]:
 
 def _dropped(database: sqlite3.Connection) -> tuple[DropRecord, ...]:
     shares: dict[int, dict[str, int]] = {}
-    if database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'dropped_for'").fetchone():
+    if has_table(database, "dropped_for"):
         for episode, destination, lost in database.execute("SELECT episode, destination, readings FROM dropped_for"):
             shares.setdefault(episode, {})[destination] = lost
     rows: list[tuple[int, str, int, int, int, int, int]] = database.execute(

@@ -8,7 +8,6 @@ again it is set aside again, under a new id, which no longer belongs to the requ
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sqlite3
 from collections import Counter
@@ -20,6 +19,7 @@ from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS
 from gateway.buffer.inspect import reading_buffer
 from gateway.buffer.model import BufferUnavailable, StoreFailed
+from gateway.buffer.progress import Progress
 from gateway.buffer.schema import primary_code, read_write_uri
 from gateway.buffer.settling import Returning, Settler
 from gateway.buffer.store import Store
@@ -94,14 +94,14 @@ class Retries:
         self._clock_ns = clock_ns
         self._returned: Counter[str] = Counter()
         self._telling: Counter[str] = Counter()
-        self._changed = asyncio.Event()
+        self._progress = Progress()
         self._failing = False
         settler.came_back = self._came_back
 
     async def returned(self, destination: str, *, seen: int) -> int:
         """Wait until more than `seen` readings have come back for this destination since the start; how many."""
         while self._returned[destination] <= seen:
-            await self._changed.wait()
+            await self._progress.wait()
         return self._returned[destination]
 
     async def look(self, *, through: int, most_rows: int) -> int:
@@ -145,8 +145,7 @@ class Retries:
         self._tail.unhide(one.position for one in found)
         self._returned[destination] += len(found)
         self._telling[destination] += len(found)
-        done, self._changed = self._changed, asyncio.Event()
-        done.set()
+        self._progress.announce()
 
 
 def _request(database: sqlite3.Connection, destination: str, since_ns: int) -> Request:

@@ -113,6 +113,11 @@ def is_ours_by_its_tables(database: sqlite3.Connection) -> bool:
     return {name for (name,) in database.execute("SELECT name FROM sqlite_schema")} >= _OUR_TABLES
 
 
+def has_table(database: sqlite3.Connection, name: str) -> bool:
+    """An older version may not have it yet."""
+    return database.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone() is not None
+
+
 def newer_version(path: Path) -> int | None:
     """The version of a buffer that a newer gateway has written; None for everything else. Raises `sqlite3.Error`."""
     if not path.exists() or path.stat().st_size == 0:

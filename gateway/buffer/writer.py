@@ -24,6 +24,7 @@ from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
 from gateway.buffer.mark import Mark, MarkFile
 from gateway.buffer.model import StoreFailed
+from gateway.buffer.progress import Progress
 from gateway.buffer.repair import Repair
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
@@ -108,7 +109,7 @@ class Writer:
         self._leaving = Leaving(store=store, backlogs=backlogs, drops=drops)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._progress = Progress()
         self._hurry = 0
         self._settle_at_s = 0.0 if backlogs.done else float("inf")
         self._settled_s = time.monotonic()
@@ -142,8 +143,7 @@ class Writer:
         era = self._timekeeper.era()
         reading = self._timekeeper.by_present_clock(reading)
         dropped = self._intake.put(reading, priority, era)
-        if dropped:
-            self._drops.count(DropReason.MEMORY, Loss.of([one.observed_at_ns for one in dropped]))
+        self._drops.count_uncommitted(DropReason.MEMORY, dropped)
         self._count_held()
         if self._health.oldest_ns is None:
             self._health.oldest_ns = reading.observed_at_ns
@@ -294,8 +294,8 @@ class Writer:
                 await self._settle()  # deleted first, so that only what is left is judged
             more = await self._retention.look(asyncio.get_running_loop().time())
             if self._retention.refusing is not None and self._intake:
-                refused = [entry[0] for entry in self._intake.empty()]
-                self._drops.count(self._retention.refusing, Loss.of([one.observed_at_ns for one in refused]))
+                refused = [reading for reading, *_ in self._intake.empty()]
+                self._drops.count_uncommitted(self._retention.refusing, refused)
             if not self._retention.urgent:
                 return more
             if self._backlogs.dropping or self._retention.crowded_out:
@@ -329,8 +329,7 @@ class Writer:
 
     def _announce(self) -> None:
         self._count_held()
-        done, self._progress = self._progress, asyncio.Event()
-        done.set()
+        self._progress.announce()
 
     def _count_held(self) -> None:
         self._health.readings = self._backlogs.held + self._committer.held
