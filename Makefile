@@ -31,7 +31,7 @@ imports: .venv/test.stamp
 	$(BIN)/lint-imports
 
 tests: .venv/test.stamp apt
-	$(BIN)/pytest -m "not chaos" -n 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile $(ARGS)
 
 chaos: .venv/test.stamp apt  ## everything goes wrong for ten minutes (CHAOS_SECONDS=120 CHAOS_SEED=7), nothing is lost
 	$(BIN)/pytest -m chaos -s $(ARGS)

@@ -206,7 +206,7 @@ async def test_what_is_no_ascii_frame_is_never_a_value_and_the_next_frame_is_one
     garbage: str, serial_line: Any, make_driver: Any
 ) -> None:
     line = serial_line(lambda request, send: send(ASCII_GARBAGE[garbage]))
-    driver = make_driver({"url": line.url_of("ascii"), "timeout": "50ms", "points": [SPEED]})
+    driver = make_driver({"url": line.url_of("ascii"), "timeout": "300ms", "points": [SPEED]})
     async with driver.connect() as session:
         with pytest.raises(BadResponse) as error:
             await session.read(driver.groups[0])

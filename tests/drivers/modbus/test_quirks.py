@@ -296,7 +296,7 @@ async def test_late_full_answers_that_come_with_the_new_one_do_not_hide_it(
             send(b"".join(owed))
 
     server = await scripted(answer)
-    driver = make_driver({"url": server.url, "timeout": "30ms", "points": registers(*range(125))})
+    driver = make_driver({"url": server.url, "timeout": "200ms", "points": registers(*range(125))})
     async with driver.connect() as session:
         for _ in range(3):
             with pytest.raises(BadResponse, match="no answer within"):

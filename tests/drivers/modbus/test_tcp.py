@@ -216,7 +216,7 @@ async def test_a_unit_that_stops_answering_in_the_middle_gives_what_was_read(
 
     server = await scripted(answer)
     points = registers(0, table="coil") + registers(0) + registers(0, table="input")
-    driver = make_driver({"url": server.url, "timeout": "50ms", "points": points})
+    driver = make_driver({"url": server.url, "timeout": "300ms", "points": points})
     async with driver.connect() as session:
         reading = await session.read(driver.groups[0])
     assert reading.values == (True, None, None)
