@@ -14,8 +14,9 @@ from math import isinf
 import orjson
 
 from gateway.buffer import BufferUnavailable, UnknownDestination, inspect, retries
-from gateway.buffer.drops import for_whom, utc_text
+from gateway.buffer.drops import for_whom
 from gateway.buffer.settlement import SET_ASIDE_KEPT
+from gateway.clock import utc_text
 from gateway.config import Settings
 from gateway.decimals import number
 

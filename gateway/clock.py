@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def is_synchronised() -> bool:
     if state == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
         return _TIMESYNCD.exists()
     return state not in (-1, _TIME_ERROR)
+
+
+def utc_text(time_ns: int) -> str:
+    """ISO 8601 in UTC, cut to milliseconds: `2023-11-14T22:13:20.123Z`. Any time that fits into 64 bits."""
+    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 1_000_000 % 1000:03d}Z"
 
 
 def _boot_ns() -> int:

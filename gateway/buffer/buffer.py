@@ -24,6 +24,7 @@ from gateway.buffer.lock import exclusive
 from gateway.buffer.mark import STOPPED, Mark, MarkFile, mark_of
 from gateway.buffer.model import BufferUnavailable, StoreClosed, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
+from gateway.buffer.parts import assemble
 from gateway.buffer.repair import PATIENCE
 from gateway.buffer.settlement import SetAside
 from gateway.buffer.store import Store
@@ -255,21 +256,19 @@ async def _opened(
         try:
             async with connect(path, durability=settings.durability, budget=budget) as connections:
                 store = Store(path, connections)
-                writer = Writer(
+                parts = assemble(
                     settings,
-                    budget=budget,
-                    store=store,
+                    opened=opened,
                     connections=connections,
-                    mark=opened.mark,
+                    store=store,
                     marks=marks,
-                    backlogs=opened.backlogs,
-                    groups=opened.groups,
+                    budget=budget,
                     drops=drops,
-                    health=health,
-                    sweeps=opened.sweeps,
                     timekeeper=timekeeper,
-                    clock_ns=clock.wall_ns,
+                    health=health,
+                    clock=clock,
                 )
+                writer = Writer(parts)
                 buffer = Buffer(
                     epoch=opened.mark.epoch,
                     store=store,

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from drivers.model import Reading
+from gateway.clock import utc_text
 from gateway.health import BufferHealth
 
 _log = logging.getLogger(__name__)
@@ -251,9 +251,3 @@ def for_whom(readings: int, shares: Mapping[str, int]) -> str:
     if len(named) == 1 and readings in named.values():
         return f" for {''.join(named)}"
     return "".join(f", {lost} for {name}" for name, lost in named.items())
-
-
-def utc_text(time_ns: int) -> str:
-    """`2023-11-14T22:13:20.123Z`."""
-    moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 1_000_000 % 1000:03d}Z"

@@ -20,7 +20,7 @@ from gateway.buffer.encoding import decode_group, decode_held, decode_ranges, de
 from gateway.buffer.eras import Era, read_eras
 from gateway.buffer.model import BufferUnavailable, UnknownDestination
 from gateway.buffer.ranges import Ranges
-from gateway.buffer.schema import ORPHANED, connection, has_table, identify
+from gateway.buffer.schema import ORPHANED, connection, has_table, identify, size_bytes
 
 _CHUNK = 500
 _FORECAST_HOLDS_NS = 150_000_000_000
@@ -95,7 +95,7 @@ def status(path: Path) -> BufferStatus:
             epoch=state["epoch"],
             last_position=max(through, newest),
             readings=held + max(0, newest - through),
-            bytes=sum(_size_bytes(path.with_name(path.name + suffix)) for suffix in ("", "-wal")),
+            bytes=sum(size_bytes(path.with_name(path.name + suffix)) for suffix in ("", "-wal")),
             oldest_ns=oldest_ns,
             newest_ns=newest_ns,
             backlog={
@@ -225,7 +225,3 @@ def _dropped(database: sqlite3.Connection) -> tuple[DropRecord, ...]:
 def _forecast(text: str | None) -> float | None:
     foreseen_at_ns, seconds = (text or "0 inf").split()
     return float(seconds) if abs(time.time_ns() - int(foreseen_at_ns)) < _FORECAST_HOLDS_NS else None
-
-
-def _size_bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -67,6 +67,14 @@ def read_write_uri(path: Path) -> str:
     return f"{path.absolute().as_uri()}?mode=rw"
 
 
+def size_bytes(path: Path) -> int:
+    """Of a database or a write-ahead log as the file system sees it; 0 when there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def new_epoch() -> str:
     """Names a database for ever."""
     return secrets.token_hex(4)

@@ -26,6 +26,7 @@ from gateway.buffer.drops import Loss, Share
 from gateway.buffer.encoding import Row
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
+from gateway.buffer.schema import size_bytes
 from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
 
 MOST_ROWS = 2048
@@ -188,7 +189,7 @@ class Store:
             )
         disk = os.statvfs(self._path.parent)
         return Measured(
-            file_bytes=_size_bytes(self._path),
+            file_bytes=size_bytes(self._path),
             wal_bytes=self.wal_bytes,
             pages=pages,
             free_pages=free_pages,
@@ -201,12 +202,12 @@ class Store:
     @property
     def wal_bytes(self) -> int:
         """The length of the write-ahead log as the file system sees it."""
-        return _size_bytes(self._wal_path)
+        return size_bytes(self._wal_path)
 
     @property
     def size_bytes(self) -> int:
         """Database and write-ahead log as the file system sees them."""
-        return _size_bytes(self._path) + self.wal_bytes
+        return size_bytes(self._path) + self.wal_bytes
 
     async def copy_wal(self) -> None:
         """Copy the write-ahead log into the database, as far as nobody reads what that would write over."""
@@ -260,10 +261,3 @@ def _insert(rows: int) -> str:
     """Padding rows have no id and are left out."""
     values = ",".join(["(?,?,?,?,?,?)"] * rows)
     return f"INSERT INTO reading SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"  # noqa: S608  only ?
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

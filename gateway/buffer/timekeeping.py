@@ -14,9 +14,8 @@ import logging
 from dataclasses import replace
 
 from drivers.model import Reading
-from gateway.buffer.drops import utc_text
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, Era, Eras
-from gateway.clock import Clock
+from gateway.clock import Clock, utc_text
 
 _log = logging.getLogger(__name__)
 

@@ -13,30 +13,13 @@ from collections.abc import Callable, Sequence
 
 from drivers.model import Reading
 from drivers.settings import Priority
-from gateway.buffer.backlogs import Backlogs
-from gateway.buffer.bounds import Budget
-from gateway.buffer.committer import Committer
-from gateway.buffer.connections import Connections
-from gateway.buffer.drops import DropReason, Drops, Loss
-from gateway.buffer.full_disk import FullDisk
-from gateway.buffer.groups import Groups
-from gateway.buffer.intake import Intake
-from gateway.buffer.leaving import Leaving
-from gateway.buffer.mark import Mark, MarkFile
+from gateway.buffer.drops import DropReason, Loss
+from gateway.buffer.mark import Mark
 from gateway.buffer.model import StoreFailed
+from gateway.buffer.parts import Parts
 from gateway.buffer.progress import Progress
-from gateway.buffer.repair import Repair
-from gateway.buffer.retention import Retention
-from gateway.buffer.retries import Retries
 from gateway.buffer.settlement import SetAside
-from gateway.buffer.settling import Settler
-from gateway.buffer.store import MOST_ROWS, Store
-from gateway.buffer.tail import Tail
-from gateway.buffer.thinning import Sweep
-from gateway.buffer.timekeeping import Timekeeper
-from gateway.buffer.trouble import Trouble
-from gateway.config import BufferSettings
-from gateway.health import BufferHealth
+from gateway.buffer.store import MOST_ROWS
 
 _SPACING_S = 0.005
 _SETTLE_WITHIN_S = 1.0
@@ -50,83 +33,30 @@ class Writer:
     """Owns everything between `append` and the disk. `run` is its task; everything else is called from the same
     loop."""
 
-    def __init__(
-        self,
-        settings: BufferSettings,
-        *,
-        budget: Budget,
-        store: Store,
-        connections: Connections,
-        mark: Mark,
-        marks: MarkFile,
-        backlogs: Backlogs,
-        groups: Groups,
-        drops: Drops,
-        health: BufferHealth,
-        sweeps: dict[Priority, Sweep],
-        timekeeper: Timekeeper,
-        clock_ns: Callable[[], int],
-    ) -> None:
-        self.tail = Tail(mark.last)
-        self._backlogs = backlogs
-        self._drops = drops
-        self._health = health
-        self._timekeeper = timekeeper
-        self._full_disk = FullDisk(settings, store=store, health=health)
-        self._retention = Retention(
-            settings,
-            budget=budget,
-            store=store,
-            backlogs=backlogs,
-            groups=groups,
-            tail=self.tail,
-            drops=drops,
-            health=health,
-            full_disk=self._full_disk,
-            sweeps=sweeps,
-            timekeeper=timekeeper,
-            clock_ns=clock_ns,
-        )
-        self._budget = budget
-        self._intake = Intake(settings.when_full)
-        self._committer = Committer(
-            self._intake,
-            mark=mark,
-            marks=marks,
-            budget=budget,
-            store=store,
-            backlogs=backlogs,
-            groups=groups,
-            tail=self.tail,
-            drops=drops,
-            health=health,
-            timekeeper=timekeeper,
-        )
-        self._settler = Settler(store=store, backlogs=backlogs, drops=drops, timekeeper=timekeeper)
-        self.retries = Retries(
-            settings, store=store, settler=self._settler, backlogs=backlogs, tail=self.tail, clock_ns=clock_ns
-        )
-        self._leaving = Leaving(store=store, backlogs=backlogs, drops=drops)
+    def __init__(self, parts: Parts) -> None:
+        self.tail = parts.tail
+        self.retries = parts.retries
+        self._budget = parts.budget
+        self._backlogs = parts.backlogs
+        self._timekeeper = parts.timekeeper
+        self._intake = parts.intake
+        self._committer = parts.committer
+        self._settler = parts.settler
+        self._retention = parts.retention
+        self._leaving = parts.leaving
+        self._full_disk = parts.full_disk
+        self._repair = parts.repair
+        self._trouble = parts.trouble
+        self._drops = parts.drops
+        self._health = parts.health
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._progress = Progress()
         self._hurry = 0
-        self._settle_at_s = 0.0 if backlogs.done else float("inf")
+        self._settle_at_s = 0.0 if parts.backlogs.done else float("inf")
         self._settled_s = time.monotonic()
         self._look_at_s = 0.0
         self._commit_at_s = 0.0
-        self._trouble = Trouble(settings.path, health)
-        self._repair = Repair(
-            settings,
-            connections=connections,
-            backlogs=backlogs,
-            groups=groups,
-            tail=self.tail,
-            settler=self._settler,
-            drops=drops,
-            timekeeper=timekeeper,
-            clock_ns=clock_ns,
-        )
 
     @property
     def last_committed(self) -> int:

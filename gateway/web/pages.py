@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from importlib.resources import files
 import orjson
 
 from drivers.model import GOOD, Quality, Reading, Value
+from gateway.clock import utc_text
 from gateway.decimals import number
 from gateway.health import BufferHealth, DestinationHealth, DeviceHealth, Health
 
@@ -90,8 +90,8 @@ def status(health: Health, now: Now, identity: Identity) -> Page:
             "site": identity.site,
             "id": identity.id,
             "version": identity.version,
-            "now": _utc(now.wall_ns),
-            "started_at": _utc(now.wall_ns - uptime_ns),  # corrects itself when the wall clock is set after boot
+            "now": utc_text(now.wall_ns),
+            "started_at": utc_text(now.wall_ns - uptime_ns),  # corrects itself when the wall clock is set after boot
             "uptime_s": round(uptime_ns / 1e9, 3),
             "event_loop_lag_s": health.loop_lag_s,
             "alive": health.alive,
@@ -132,7 +132,7 @@ def _device(device: DeviceHealth, now: Now) -> dict[str, object]:
 
 
 def _points(reading: Reading, now: Now) -> Iterator[dict[str, object]]:
-    observed_at = _utc(reading.observed_at_ns)
+    observed_at = utc_text(reading.observed_at_ns)
     age_s = _age_s(reading.observed_at_ns, now)
     for index_, (point, value) in enumerate(zip(reading.group.points, reading.values, strict=False)):
         quality = reading.quality.get(index_, GOOD)
@@ -200,14 +200,6 @@ def _text(text: str) -> str:
 
 def _age_s(then_ns: int, now: Now) -> float:
     return round(max(0, now.wall_ns - then_ns) / 1e9, 3)
-
-
-def _utc(wall_ns: int) -> str | None:
-    """ISO 8601 with milliseconds; None for what a broken clock has put outside the calendar."""
-    try:
-        return f"{datetime.fromtimestamp(wall_ns / 1e9, tz=UTC):%Y-%m-%dT%H:%M:%S}.{wall_ns // 10**6 % 1000:03d}Z"
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _hash(html: str, element: str) -> str:
