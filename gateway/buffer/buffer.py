@@ -8,7 +8,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from types import MappingProxyType
 
 from drivers.model import Reading
@@ -287,7 +286,7 @@ async def _opened(
                         await asyncio.wait([running])
         except StoreFailed as failure:
             raise BufferUnavailable(failure.message, hint=failure.hint) from failure
-        await asyncio.to_thread(_mark_stopped, settings, marks, replace(writer.mark, boot=STOPPED))
+        await asyncio.to_thread(_mark_stopped, settings, marks, writer.mark._replace(boot=STOPPED))
 
 
 def _mark_stopped(settings: BufferSettings, marks: MarkFile, mark: Mark) -> None:

@@ -7,7 +7,6 @@ repetition stores the same readings under the same positions, or finds them ther
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.batch import Batch, gather
@@ -136,5 +135,5 @@ class Committer:
     async def _write_mark(self, last: int) -> None:
         firsts = (self._backlogs.first_pending, self._backlogs.orphaned.first)
         first = min((first for first in firsts if first is not None), default=last + 1)
-        self.mark = replace(self.mark, first=first, last=last)
+        self.mark = self.mark._replace(first=first, last=last)
         await self._marks.write(self.mark)

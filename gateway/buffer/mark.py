@@ -16,8 +16,8 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.buffer.model import BufferUnavailable
 
@@ -30,8 +30,7 @@ STOPPED = "stopped"
 _BYTES = 128  # never less than before, so that a shorter record covers a longer one; far less than a disk's sector
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What was committed in an epoch."""
 
     epoch: str
@@ -88,7 +87,7 @@ class MarkFile:
         self._synced = mark.last
 
     def _put(self, mark: Mark) -> None:
-        body = json.dumps(astuple(mark))
+        body = json.dumps(mark)
         os.pwrite(self._descriptor, f"{body} {_checksum(body)}".ljust(_BYTES - 1).encode() + b"\n", 0)
 
 

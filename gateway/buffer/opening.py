@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -236,7 +236,7 @@ def _stand(
     database.execute("COMMIT")
     first = min((one.pending.first for one in backlogs.values() if one.pending.first is not None), default=last + 1)
     return Opened(
-        mark=replace(mark, first=orphaned.first or first),
+        mark=mark._replace(first=orphaned.first or first),
         backlogs=Backlogs(
             backlogs,
             held=facts.held,
