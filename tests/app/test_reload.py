@@ -97,6 +97,9 @@ def test_the_pages_move_to_another_address(reloaded: Gateway) -> None:
     assert reloaded.metric("destination_acknowledged_readings_total", "broker") >= acknowledged
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://{old}/", timeout=10)
+    reloaded.settings["http"] = {"listen": old}
+    reload(reloaded)
+    reloaded.wait_for_log(f"status page and metrics on http://{old}", times=2)
 
 
 def reload(gateway: Gateway, *, outcome: str = "config reloaded; links") -> str:
