@@ -8,8 +8,8 @@ from functools import lru_cache
 
 BELIEVED_WITHIN_NS = 5_000_000_000
 """A reader that keeps time by NTP is right within milliseconds; one that does not is wrong by hours or years."""
-_LAST_US = 253_402_300_799_999_999
-"""The end of year 9999."""
+_LAST_NS = 2**63 - 1
+"""In the year 2262: no later time can be stored, and no reader is that far ahead."""
 
 
 class ClockChoice(StrEnum):
@@ -34,7 +34,7 @@ class ReaderClock:
 
     def time_ns(self, utc_us: int | None, *, now_ns: int) -> int:
         """When the reader saw something, if that can be believed; else `now_ns`, which is when it was told."""
-        if utc_us is None or not self.is_believed or utc_us > _LAST_US:
+        if utc_us is None or not self.is_believed or utc_us * 1000 > _LAST_NS:
             return now_ns
         seen_ns = utc_us * 1000
         if self._choice is ClockChoice.AUTO and seen_ns > now_ns + BELIEVED_WITHIN_NS:

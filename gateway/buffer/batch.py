@@ -46,7 +46,7 @@ def gather(intake: Intake, groups: Groups, *, after: int, budget: Budget) -> Bat
             break
         try:
             body, quality = encode_reading(reading)
-        except orjson.JSONEncodeError:
+        except (orjson.JSONEncodeError, OverflowError):
             batch.unencodable.append(reading)
             intake.pop()
             continue

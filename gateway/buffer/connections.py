@@ -88,7 +88,7 @@ def explained(path: Path, doing: str) -> Iterator[None]:
     """Turn what SQLite or the file system reports into `StoreFailed`. Mistakes in the SQL stay what they are: bugs."""
     try:
         yield
-    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+    except sqlite3.ProgrammingError:
         raise
     except sqlite3.DatabaseError as error:
         code = primary_code(error)
@@ -109,4 +109,5 @@ _HINTS = {
     sqlite3.SQLITE_READONLY: "the file or its file system is read-only: make it writable for the gateway's user",
     sqlite3.SQLITE_CORRUPT: "it is moved aside and salvaged; check the disk that it is on",
     sqlite3.SQLITE_NOTADB: "it is moved aside and salvaged; check the disk that it is on",
+    sqlite3.SQLITE_CONSTRAINT: "it is moved aside and salvaged; check the disk that it is on",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.buffer.encoding import decode_held
@@ -75,6 +76,18 @@ def _damage(database: sqlite3.Connection, *, suspect: bool, size_bytes: int, mar
 def suspicion(path: Path) -> Path:
     """A file that exists when the running gateway met an unreadable page, so that the next one checks them all."""
     return path.with_name(f"{path.name}.suspect")
+
+
+def suspect(path: Path) -> None:
+    """Leave that file, if it can be made. Whoever meets the damage says so, and the next gateway meets it again."""
+    with suppress(OSError):
+        suspicion(path).touch()
+
+
+def trust(path: Path) -> None:
+    """Take that file away, if it can be removed. Where it stays, the next start checks every page for nothing."""
+    with suppress(OSError):
+        suspicion(path).unlink(missing_ok=True)
 
 
 def _missing_rows(database: sqlite3.Connection) -> str | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from drivers.model import Reading
+from gateway.buffer.encoding import STORABLE
 from gateway.clock import utc_text
 from gateway.health import BufferHealth
 
@@ -44,7 +45,8 @@ _ADVICE = {
     "destinations back, or raise buffer.max_bytes",
     DropReason.MAX_AGE: "they are older than max_age: bring the destinations back, or raise buffer.max_age",
     DropReason.MEMORY: "the database does not accept commits and memory is full: see the error before this one",
-    DropReason.NOT_ENCODABLE: "a value cannot be written as JSON (beyond 64 bits, broken Unicode): a driver fault",
+    DropReason.NOT_ENCODABLE: "a value or its time cannot be written down (beyond 64 bits, broken Unicode): a "
+    "driver fault",
     DropReason.DAMAGED: "the database was damaged: check the disk it is on",
     DropReason.DESTINATION_REMOVED: "their only destination is no longer in the configuration",
     DropReason.SET_ASIDE_FULL: "a destination refused too many readings: look at `hub-gateway buffer set-aside`",
@@ -87,8 +89,10 @@ class Loss:
 
     @staticmethod
     def of(observed_ns: Sequence[int]) -> Loss:
-        """At least one reading that was not committed, by their times."""
-        return Loss(len(observed_ns), min(observed_ns), max(observed_ns))
+        """At least one reading that was not committed, by their times. One beyond 64 bits counts as the nearest that
+        is not: nothing tells it better."""
+        times = [min(max(one, STORABLE[0]), STORABLE[-1]) for one in observed_ns]
+        return Loss(len(times), min(times), max(times))
 
     @staticmethod
     def at(rows: Sequence[tuple[int, int]], waited: Mapping[str, Sequence[int]]) -> Loss:

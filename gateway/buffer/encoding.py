@@ -30,11 +30,17 @@ from gateway.decimals import number
 Row = tuple[int, int, int, str, str | None, int | None]
 """Of the table `reading`: position, group_id, observed_at_ns, body, quality, checksum."""
 
+STORABLE = range(-(2**63), 2**63)
+"""The integers of SQLite."""
+
 _DECIMALS = b" "
 
 
 def encode_reading(reading: Reading) -> tuple[str, str | None]:
-    """`(body, quality)` of a row. Raises `orjson.JSONEncodeError` for a value that JSON cannot hold."""
+    """`(body, quality)` of a row. Raises `orjson.JSONEncodeError` for a value that JSON cannot hold, `OverflowError`
+    for a time that 64 bits cannot."""
+    if reading.observed_at_ns not in STORABLE:
+        raise OverflowError(f"{reading.group} was read at {reading.observed_at_ns} ns since 1970")
     try:
         body = orjson.dumps(reading.values)
     except orjson.JSONEncodeError:
@@ -51,7 +57,7 @@ def encode_reading(reading: Reading) -> tuple[str, str | None]:
 
 
 def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality: str | None) -> Reading:
-    """The inverse of `encode_reading`. Raises ValueError when the row does not fit the group."""
+    """The inverse of `encode_reading`. Raises ValueError or TypeError when the row does not fit the group."""
     size = len(group.points)
     decoded = json.loads(body, parse_float=Decimal) if body.startswith(_DECIMALS.decode()) else orjson.loads(body)
     if isinstance(decoded, dict):
@@ -117,6 +123,8 @@ def _decode_quality(text: str, size: int) -> Mapping[int, Quality]:
     decoded = orjson.loads(text)
     if isinstance(decoded, str):
         return dict.fromkeys(range(size), Quality.parse(decoded))
+    if not isinstance(decoded, dict):
+        raise TypeError(f"{text} is no quality")
     return {_index(index, size): Quality.parse(one) for index, one in decoded.items()}
 
 

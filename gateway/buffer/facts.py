@@ -10,6 +10,7 @@ from drivers.settings import Priority
 from gateway.buffer.encoding import decode_held, decode_ranges
 from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.ranges import Ranges
+from gateway.buffer.schema import TAKEN
 from gateway.buffer.thinning import Sweep, decode_sweeps
 
 
@@ -60,8 +61,8 @@ class Facts:
 
 def read_facts(database: sqlite3.Connection) -> Facts:
     """Raises `Unsound` or `sqlite3.Error`."""
-    oldest, oldest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1")
-    newest, newest_ns = _end(database, "SELECT id, observed_at_ns FROM reading ORDER BY id DESC LIMIT 1")
+    oldest, oldest_ns = _end(database, "id")
+    newest, newest_ns = _end(database, "id DESC")
     (drops,) = database.execute(
         "SELECT max(id) FROM (SELECT id FROM dropped UNION ALL SELECT episode FROM dropped_for)"
     ).fetchone()
@@ -94,7 +95,8 @@ def _last(newest: int | None, places: Mapping[str, Place]) -> int:
     return max(newest or 0, max((place.through for place in places.values()), default=0))
 
 
-def _end(database: sqlite3.Connection, query: str) -> tuple[int, int] | tuple[None, None]:
+def _end(database: sqlite3.Connection, order: str) -> tuple[int, int] | tuple[None, None]:
     """Position and time of the reading at one end of the table. (`min` and `max` in one query would read all of it.)"""
+    query = f"SELECT id, {TAKEN} FROM reading ORDER BY {order} LIMIT 1"  # noqa: S608  words of ours
     found: tuple[int, int] | None = database.execute(query).fetchone()
     return found or (None, None)

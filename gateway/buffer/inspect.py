@@ -20,21 +20,21 @@ from gateway.buffer.encoding import decode_group, decode_held, decode_ranges, de
 from gateway.buffer.eras import Era, read_eras
 from gateway.buffer.model import BufferUnavailable, UnknownDestination
 from gateway.buffer.ranges import Ranges
-from gateway.buffer.schema import ORPHANED, connection, has_table, identify, size_bytes
+from gateway.buffer.schema import ORPHANED, TAKEN, connection, has_table, identify, size_bytes
 
 _CHUNK = 500
 _FORECAST_HOLDS_NS = 150_000_000_000
-_ROWS = """
-    SELECT reading.id, device, period_s, points, observed_at_ns, body, quality
+_ROWS = f"""
+    SELECT reading.id, device, period_s, points, {TAKEN}, body, quality
     FROM reading JOIN point_group ON point_group.id = group_id
     WHERE reading.id > ? ORDER BY reading.id LIMIT ?
-"""
-_SET_ASIDE = """
-    SELECT destination, position, reason, set_aside_at_ns, device, period_s, points, observed_at_ns, body, quality
+"""  # noqa: S608  ours
+_SET_ASIDE = f"""
+    SELECT destination, position, reason, set_aside_at_ns, device, period_s, points, {TAKEN}, body, quality
     FROM set_aside JOIN point_group ON point_group.id = group_id
     WHERE destination = coalesce(?, destination)
     ORDER BY set_aside.id
-"""
+"""  # noqa: S608  ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def status(path: Path) -> BufferStatus:
         (oldest_ns, newest_ns) = (
             eras.at(position).dated_ns(observed_at_ns) if position is not None else None
             for position, observed_at_ns in (
-                database.execute(f"SELECT {which}(id), observed_at_ns FROM reading").fetchone()  # noqa: S608  two words
+                database.execute(f"SELECT {which}(id), {TAKEN} FROM reading").fetchone()  # noqa: S608  two words
                 for which in ("min", "max")
             )
         )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
-from gateway.buffer.damage import damage, suspicion
+from gateway.buffer.damage import damage, suspicion, trust
 from gateway.buffer.drops import Loss
 from gateway.buffer.encoding import encode_held, encode_ranges
 from gateway.buffer.eras import Eras, read_eras
@@ -149,7 +149,7 @@ def _salvaged(path: Path, *, problem: str | None, mark: Mark | None, clock_ns: C
             "gateway can read is still in there: to use it, stop this one and move it back",
             *(path, version, max(versions()), aside.name, salvaged),
         )
-    suspicion(path).unlink(missing_ok=True)
+    trust(path)
     return salvaged
 
 

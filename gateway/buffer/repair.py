@@ -17,7 +17,7 @@ from pathlib import Path
 from gateway.backoff import Backoff
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.connections import Connections
-from gateway.buffer.damage import suspicion
+from gateway.buffer.damage import suspect, trust
 from gateway.buffer.drops import DropReason, Drops, Share
 from gateway.buffer.encoding import checksum, encode_reading
 from gateway.buffer.groups import Groups
@@ -72,7 +72,7 @@ class Repair:
 
     def ask(self, failure: StoreFailed) -> None:
         """Somebody else has met this damage."""
-        suspicion(self._path).touch()
+        suspect(self._path)
         self._asked = failure
 
     @property
@@ -151,7 +151,7 @@ class Repair:
     def _put_in_place(self, mark: Mark, memory: Memory) -> tuple[Path, Salvaged]:
         finish_replacing(self._path)
         replaced = put_in_place(self._path, cause="damaged", epoch=mark.epoch, clock_ns=self._clock_ns, memory=memory)
-        suspicion(self._path).unlink(missing_ok=True)
+        trust(self._path)
         return replaced
 
     def _take_stock(self, failure: StoreFailed, aside: Path, salvaged: Salvaged) -> None:

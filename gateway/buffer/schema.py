@@ -24,12 +24,17 @@ ORPHANED = ""
 """The name in `destination` under which stands what only destinations that have left were waiting for, while it is
 being counted and deleted."""
 
+TAKEN = "coalesce(CAST(observed_at_ns AS INTEGER), 0)"
+"""In place of `observed_at_ns` in a query: a bit that changes on the disk may make anything of it, which is for the
+checksum to find out."""
+
 BUSY_TIMEOUT_S = 1.0
 
 _DAMAGE = (
     0,
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG,
@@ -87,7 +92,7 @@ def primary_code(error: sqlite3.Error) -> int:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the error says that the file does not hold what was written to it. (Text that is not UTF-8 has no code;
-    `SQLITE_ERROR` is a missing table or column.)"""
+    `SQLITE_ERROR` is a missing table or column, `SQLITE_CONSTRAINT` a row that is written again and never was so.)"""
     return primary_code(error) in _DAMAGE
 
 

@@ -11,6 +11,7 @@ import aiosqlite
 
 from gateway.buffer.drops import Episode
 from gateway.buffer.encoding import encode_held
+from gateway.buffer.schema import TAKEN
 
 SET_ASIDE_KEPT = 10_000
 """Readings; when more are set aside, the oldest go."""
@@ -87,8 +88,8 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
         )
     if settlement.set_aside or settlement.crowded_out:
         rows = await database.execute_fetchall(
-            "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "
-            "LIMIT max(?, (SELECT count(*) FROM set_aside) - ?)) RETURNING destination, position, observed_at_ns",
+            "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "  # noqa: S608  ours
+            f"LIMIT max(?, (SELECT count(*) FROM set_aside) - ?)) RETURNING destination, position, {TAKEN}",
             (settlement.crowded_out, SET_ASIDE_KEPT),
         )
         crowded_out = [CrowdedOut(*row) for row in rows]

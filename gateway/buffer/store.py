@@ -26,7 +26,7 @@ from gateway.buffer.drops import Loss, Share
 from gateway.buffer.encoding import Row
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
-from gateway.buffer.schema import size_bytes
+from gateway.buffer.schema import TAKEN, size_bytes
 from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
 
 MOST_ROWS = 2048
@@ -113,8 +113,8 @@ class Store:
         observed since then (or by a clock that was not set), ascending by position."""
         with explained(self._path, "read"):
             found: Any = await self._writer.execute_fetchall(
-                "SELECT id, position, EXISTS (SELECT 1 FROM reading WHERE reading.id = position) FROM set_aside "
-                "WHERE destination = ? AND id <= ? AND (observed_at_ns >= ? OR observed_at_ns < ?) "
+                "SELECT id, CAST(position AS INTEGER), EXISTS (SELECT 1 FROM reading WHERE reading.id = position) "
+                "FROM set_aside WHERE destination = ? AND id <= ? AND (observed_at_ns >= ? OR observed_at_ns < ?) "
                 "ORDER BY position LIMIT ?",
                 (destination, through, since_ns, CLOCK_UNSET_BEFORE_NS, limit),
             )
@@ -135,7 +135,7 @@ class Store:
         """Rows with `first <= position <= last`, ascending."""
         with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
-                "SELECT id, group_id, observed_at_ns, body, quality, checksum FROM reading "
+                f"SELECT id, group_id, {TAKEN}, body, quality, checksum FROM reading "  # noqa: S608  ours
                 "WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
                 (first, last, limit),
             )
@@ -148,7 +148,7 @@ class Store:
         """What would be lost with these ranges of positions, by each of these destinations; None without rows."""
         with explained(self._path, "read"):
             ((rows, first_ns, last_ns, first, last),) = await self._reader.execute_fetchall(
-                "SELECT count(*), min(observed_at_ns), max(observed_at_ns), min(reading.id), max(reading.id) "
+                f"SELECT count(*), min({TAKEN}), max({TAKEN}), min(reading.id), max(reading.id) "  # noqa: S608  ours
                 "FROM json_each(?) AS span CROSS JOIN reading "
                 "ON reading.id BETWEEN span.value ->> 0 AND span.value ->> 1",
                 (json.dumps(spans),),
@@ -161,7 +161,7 @@ class Store:
         """`(position, observed_at_ns)` of the oldest rows of these groups after a position, ascending."""
         with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
-                "SELECT id, observed_at_ns FROM reading WHERE id > ? "
+                f"SELECT id, {TAKEN} FROM reading WHERE id > ? "  # noqa: S608  ours
                 "AND group_id IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
                 (after, json.dumps(group_ids), limit),
             )
@@ -173,7 +173,7 @@ class Store:
         `after < position <= last`, ascending."""
         with explained(self._path, "read"):
             rows: Any = await self._reader.execute_fetchall(
-                "SELECT id, group_id, observed_at_ns, ltrim(body) LIKE '{%' FROM reading "
+                f"SELECT id, group_id, {TAKEN}, ltrim(body) LIKE '{{%' FROM reading "  # noqa: S608  ours
                 "WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
                 (after, last, limit),
             )
@@ -183,9 +183,9 @@ class Store:
     async def measure(self) -> Measured:
         with explained(self._path, "measure"):
             ((pages, free_pages, has_set_aside, first, observed_at_ns),) = await self._writer.execute_fetchall(
-                "SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM set_aside), id, observed_at_ns "
+                "SELECT page_count, freelist_count, EXISTS (SELECT 1 FROM set_aside), id, taken_ns "  # noqa: S608  ours
                 "FROM pragma_page_count, pragma_freelist_count "
-                "LEFT JOIN (SELECT id, observed_at_ns FROM reading ORDER BY id LIMIT 1)"
+                f"LEFT JOIN (SELECT id, {TAKEN} AS taken_ns FROM reading ORDER BY id LIMIT 1)"
             )
         disk = os.statvfs(self._path.parent)
         return Measured(

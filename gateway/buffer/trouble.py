@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from gateway.backoff import Backoff
-from gateway.buffer.damage import suspicion
+from gateway.buffer.damage import suspect
 from gateway.buffer.model import StoreFailed
 from gateway.health import BufferHealth
 
@@ -33,7 +33,7 @@ class Trouble:
         self._health.writable = False
         self._health.detail = str(failure)
         if failure.damaged:
-            suspicion(self._path).touch()
+            suspect(self._path)
         if self._since_s is None:
             self._since_s = time.monotonic()
             _log.error("%s; readings are kept in memory and the commit is tried again", failure)

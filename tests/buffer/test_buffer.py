@@ -12,7 +12,7 @@ import pytest
 
 from drivers.model import PointGroup, Reading, all_bad
 from drivers.settings import Priority
-from gateway.buffer import Buffer
+from gateway.buffer import Buffer, inspect
 from gateway.buffer.store import MOST_ROWS
 
 if TYPE_CHECKING:
@@ -249,6 +249,18 @@ async def test_a_value_that_json_cannot_hold_costs_its_own_reading_only(bench: B
         stored = await buffer.peek("broker", after=0)
         assert [(one.position, one.reading.values[0]) for one in stored] == [(1, 1), (2, 4)]
         assert bench.health.dropped == Counter({"not-encodable": 2})
+
+
+@pytest.mark.parametrize("taken_ns", [2**63, 2**80, -(2**63) - 1])
+async def test_a_time_that_64_bits_cannot_hold_costs_its_own_reading_only(bench: Bench, taken_ns: int) -> None:
+    async with bench.open() as buffer:
+        for reading in (bench.reading(1), replace(bench.reading(2), observed_at_ns=taken_ns), bench.reading(3)):
+            buffer.append(reading)
+        await buffer.flush()
+        assert [one.reading.values[0] for one in await buffer.peek("broker", after=0)] == [1, 3]
+        assert bench.health.dropped == Counter({"not-encodable": 1})
+    (lost,) = inspect.status(bench.path).dropped
+    assert (lost.reason, lost.readings) == ("not-encodable", 1)
 
 
 async def test_health_says_what_is_held(bench: Bench, until: Until) -> None:

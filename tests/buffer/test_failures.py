@@ -199,6 +199,13 @@ async def test_a_read_only_file_system_is_reported(bench: Bench, small_disk: Pat
             pass
 
 
+async def test_a_disk_without_room_for_the_first_start_is_reported(bench: Bench, small_disk: Path) -> None:
+    fill_disk(small_disk / "filler")
+    with pytest.raises(BufferUnavailable, match=r"buffer\.db\.lock: No space left on device; free some space"):
+        async with bench.open(path=small_disk / "buffer.db"):
+            pass
+
+
 async def test_a_database_of_another_program_is_left_alone(bench: Bench) -> None:
     with closing(sqlite3.connect(bench.path)) as database:
         database.execute("CREATE TABLE precious (value)")

@@ -76,6 +76,27 @@ async def test_a_file_that_goes_bad_is_replaced_and_everything_goes_on(
         assert (buffer.epoch, bench.health.dropped["damaged"]) == (epoch, 0)
 
 
+def cannot_be_made(path: Path) -> None:
+    path.symlink_to("/proc/self/nowhere")
+
+
+def cannot_be_removed(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [cannot_be_made, cannot_be_removed])
+async def test_a_file_beside_it_that_the_disk_does_not_take_holds_up_no_repair(
+    bench: Bench, until: Until, spoil: Callable[[Path], None]
+) -> None:
+    await fill(bench, 3000)
+    async with bench.open() as buffer:
+        spoil(suspicion(bench.path))
+        zero_page(bench)
+        await peek_until_repaired(bench, buffer, until)
+        found = await speeds(buffer)
+        assert len(found) + bench.health.dropped["damaged"] == 3000 > len(found)
+
+
 async def test_what_is_in_memory_survives_whatever_is_left_of_the_file(bench: Bench, until: Until) -> None:
     async with bench.open() as buffer:
         for number in range(500):

@@ -9,6 +9,7 @@ from drivers.rfid.clock import ClockChoice, ReaderClock, iso_text
 NOW_NS = 1_767_225_600_123_456_000
 NOW_US = NOW_NS // 1000
 YEAR_2000_US = 946_684_800_000_000
+YEAR_2300_US = 10_413_792_000_000_000
 
 
 def _clock(choice: ClockChoice, utc_us: int | None) -> ReaderClock:
@@ -47,7 +48,7 @@ def test_who_wants_the_time_of_the_gateway_gets_it() -> None:
 
 
 @pytest.mark.parametrize("choice", ClockChoice)
-@pytest.mark.parametrize("utc_us", [None, 2**64 - 1])
+@pytest.mark.parametrize("utc_us", [None, 2**64 - 1, YEAR_2300_US])
 def test_a_time_that_is_none_is_never_used(choice: ClockChoice, utc_us: int | None) -> None:
     assert _clock(choice, NOW_US).time_ns(utc_us, now_ns=NOW_NS) == NOW_NS
 
