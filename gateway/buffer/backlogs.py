@@ -157,6 +157,8 @@ class Backlogs:
         lost: dict[str, list[int]] = {}
         self.generation += 1
         for position in positions:
+            if position in self.dropping:
+                continue  # by another: it is counted already
             self.dropping.add(position)
             if self.orphaned.discard(position):
                 self.held -= 1
@@ -178,25 +180,31 @@ class Backlogs:
 
     def put_back(self, destination: str, positions: Iterable[tuple[int, bool]]) -> None:
         """`destination` waits for these again, which it had handled. With each comes whether its row was still there:
-        if not, it has one again now, and what others name at that position is a hole that must not become a reading."""
+        if not, or if it was being dropped, it is there again now, and whoever names that position names a hole, which
+        must not become a reading. One that has joined anew meanwhile may be waiting for it as it is."""
         backlog = self._backlogs.get(destination)
-        others = [one for name, one in self._backlogs.items() if name != destination]
         self.generation += 1
         for position, existed in positions:
             if position in self.dropping or not existed:
-                self.dropping.discard(position)
-                for other in others:
-                    other.pending.discard(position)
-                    other.lost_in_flight.discard(position)
+                self._cut_out(position)
             self.done.discard(position)
-            orphaned = self.orphaned.discard(position) and existed
-            if not orphaned and not any(position in other.pending for other in others):
+            orphaned = self.orphaned.discard(position)
+            waited = any(position in one.pending for one in self._backlogs.values())
+            if not (orphaned or waited):
                 self.held += 1
-            if backlog is None:  # it left meanwhile
-                self._orphan(destination, Ranges([(position, position)]))
-            else:
+            if backlog is not None:
                 backlog.waiting += backlog.pending.add(position, position)
+            elif not waited:  # it left meanwhile
+                self._orphan(destination, Ranges([(position, position)]))
         self.changes += 1
+
+    def _cut_out(self, position: int) -> None:
+        """Whoever names this position names a hole."""
+        self.dropping.discard(position)
+        self.orphaned.discard(position)
+        for backlog in self._backlogs.values():
+            backlog.pending.discard(position)
+            backlog.lost_in_flight.discard(position)
 
     @property
     def wanted(self) -> Ranges:
@@ -241,7 +249,8 @@ class Backlogs:
             orphaned=self.orphaned.copy(),
             orphaned_by=self.orphaned_by,
         )
-        twin.changes, twin.dropping, twin.generation = self.changes, set(self.dropping), self.generation
+        twin.changes, twin.generation = self.changes, self.generation
+        twin.dropping, twin.left = set(self.dropping), set(self.left)
         return twin
 
     def nothing_before(self, position: int) -> None:

@@ -41,7 +41,7 @@ def gather(intake: Intake, groups: Groups, *, after: int, budget: Budget) -> Bat
     batch = Batch()
     position, values = after, 0
     while intake and len(batch.readings) < MOST_ROWS and values < _MOST_VALUES:
-        reading, priority, era = intake.first
+        reading, priority, era, _ = intake.first
         if batch.era is not None and era is not batch.era:
             break
         try:

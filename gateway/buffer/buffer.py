@@ -122,9 +122,9 @@ class Buffer:
             else:
                 following = min(span[1] + 1, position + limit - len(found))
                 stored, position = list(self._writer.tail.within(position, following - 1)), following
-            found += (one for one in stored if one.position in backlog.pending)
-        del found[limit:]
-        backlog.handed_out.update(one.position for one in found)
+            stored = [one for one in stored if one.position in backlog.pending]
+            backlog.handed_out.update(one.position for one in stored)  # at once: it may be dropped before the next
+            found += stored
         if found and found[0].position < self._eras.certain_from:
             return [StoredReading(one.position, self._eras.at(one.position).dated(one.reading)) for one in found]
         return found

@@ -92,8 +92,8 @@ class Committer:
         if batch.readings:
             first, last = self.mark.last + 1, self.mark.last + len(batch.readings)
             self._backlogs.committed(first, last)
+            self._tail.extend(batch.readings)  # first, for from the mark on it counts as committed
             await self._write_mark(last)
-            self._tail.extend(batch.readings)
             self.uninspected_bytes += batch.size_bytes
         if not self._intake:
             self._drops.ended(DropReason.MEMORY)
@@ -122,7 +122,9 @@ class Committer:
     def give_up(self) -> None:
         """What is held is lost, and counted."""
         in_batch = self._batch.readings if self._batch else []
-        self._drops.count_uncommitted(DropReason.SHUTDOWN, [*in_batch, *(one for one, *_ in self._intake.empty())])
+        self._drops.count_uncommitted(
+            DropReason.SHUTDOWN, [*in_batch, *(entry.reading for entry in self._intake.empty())]
+        )
         self._batch = None
 
     @property

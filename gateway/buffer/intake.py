@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from drivers.model import Reading
 from drivers.settings import Priority
 from gateway.buffer.eras import Era
+from gateway.buffer.weight import memory_bytes
 from gateway.config import WhenFull
 
-MOST_VALUES = 1_000_000
-"""About 35 MB. Ten seconds of the heaviest load, minutes of the usual one, for as long as the disk does not take
-any."""
+MOST_BYTES = 35_000_000
+"""Ten seconds of the heaviest load, minutes of the usual one, for as long as the disk does not take any."""
 
-_OVERHEAD = 8  # values that a reading itself weighs
 
-Entry = tuple[Reading, Priority, Era]
+class Entry(NamedTuple):
+    """A reading in the queue. `memory_bytes` is what it weighs there."""
+
+    reading: Reading
+    priority: Priority
+    era: Era
+    memory_bytes: int
 
 
 class Intake:
-    """A queue in order of arrival, bounded by the number of values in it."""
+    """A queue in order of arrival, bounded by the memory that it takes."""
 
-    def __init__(self, when_full: WhenFull, *, most_values: int = MOST_VALUES) -> None:
+    def __init__(self, when_full: WhenFull, *, most_bytes: int = MOST_BYTES) -> None:
         self._when_full = when_full
-        self._most_values = most_values
+        self._most_bytes = most_bytes
         self._entries: deque[Entry] = deque()
-        self._values = 0
+        self._bytes = 0
         self.appended = 0
         """Readings ever accepted."""
         self.left = 0
@@ -37,13 +43,13 @@ class Intake:
 
     def put(self, reading: Reading, priority: Priority, era: Era) -> Sequence[Reading]:
         """Accept a reading. Returns those that had to be dropped for it (perhaps itself)."""
-        weight = len(reading.values) + _OVERHEAD
-        if self._values + weight > self._most_values and self._when_full is WhenFull.DROP_NEWEST:
+        entry = Entry(reading, priority, era, memory_bytes(reading))
+        if self._bytes + entry.memory_bytes > self._most_bytes and self._when_full is WhenFull.DROP_NEWEST:
             return (reading,)
-        self._entries.append((reading, priority, era))
-        self._values += weight
+        self._entries.append(entry)
+        self._bytes += entry.memory_bytes
         self.appended += 1
-        return () if self._values <= self._most_values else self._shed()
+        return () if self._bytes <= self._most_bytes else self._shed()
 
     @property
     def first(self) -> Entry:
@@ -53,7 +59,7 @@ class Intake:
     def pop(self) -> Entry:
         """Remove and return the oldest. Raises IndexError when there is none."""
         entry = self._entries.popleft()
-        self._values -= len(entry[0].values) + _OVERHEAD
+        self._bytes -= entry.memory_bytes
         self.left += 1
         return entry
 
@@ -62,18 +68,17 @@ class Intake:
         return [self.pop() for _ in range(len(self._entries))]
 
     def _shed(self) -> list[Reading]:
-        """Drop a sixteenth of the values at once (so that a full queue costs little per reading), the oldest of the
+        """Drop a sixteenth at once (so that a full queue costs little per reading), the oldest of the
         lowest priority first."""
-        surplus = self._values - (self._most_values - self._most_values // 16)
+        surplus = self._bytes - (self._most_bytes - self._most_bytes // 16)
         dropped: list[Reading] = []
         for priority in Priority:
             kept: deque[Entry] = deque()
             for entry in self._entries:
-                if surplus > 0 and entry[1] is priority:
-                    weight = len(entry[0].values) + _OVERHEAD
-                    surplus -= weight
-                    self._values -= weight
-                    dropped.append(entry[0])
+                if surplus > 0 and entry.priority is priority:
+                    surplus -= entry.memory_bytes
+                    self._bytes -= entry.memory_bytes
+                    dropped.append(entry.reading)
                 else:
                     kept.append(entry)
             self._entries = kept

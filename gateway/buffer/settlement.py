@@ -34,8 +34,9 @@ class SetAside:
 
 
 class CrowdedOut(NamedTuple):
-    """A reading that had to leave the set-aside table."""
+    """A reading that has to leave the set-aside table, where it has this id."""
 
+    id: int
     destination: str
     position: int
     observed_at_ns: int
@@ -59,17 +60,16 @@ class Settlement:
     """Rows of `state`."""
     dropped: Sequence[int] = ()
     """Single rows to delete, ascending."""
-    crowded_out: int = 0
-    """How many set-aside readings have to leave, the oldest first, though the table is not full."""
+    crowded_out: Sequence[int] = ()
+    """Ids of `set_aside` to delete."""
     rows_per_page: int = 1
     """About how many rows share a page of the database."""
     taken_back: Sequence[int] = ()
     """Ids of `set_aside` whose readings become rows of `reading` again, at their old positions."""
 
 
-async def write_settlement(database: aiosqlite.Connection, settlement: Settlement) -> list[CrowdedOut]:
-    """Inside a transaction. Returns the readings that had to leave the set-aside table."""
-    crowded_out: list[CrowdedOut] = []
+async def write_settlement(database: aiosqlite.Connection, settlement: Settlement) -> None:
+    """Inside a transaction."""
     if settlement.taken_back:
         ids = json.dumps(settlement.taken_back)
         await database.execute_fetchall(
@@ -78,7 +78,7 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
             "WHERE id IN (SELECT value FROM json_each(?))",
             (ids,),
         )
-        await database.execute_fetchall("DELETE FROM set_aside WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+        await _delete_set_aside(database, settlement.taken_back)
     for one in settlement.set_aside:
         await database.execute_fetchall(
             "INSERT OR IGNORE INTO set_aside (destination, position, reason, set_aside_at_ns, group_id, "
@@ -86,13 +86,8 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
             "SELECT ?, id, ?, ?, group_id, observed_at_ns, body, quality, checksum FROM reading WHERE id = ?",
             (one.destination, one.reason, one.set_aside_at_ns, one.position),
         )
-    if settlement.set_aside or settlement.crowded_out:
-        rows = await database.execute_fetchall(
-            "DELETE FROM set_aside WHERE id IN (SELECT id FROM set_aside ORDER BY id "  # noqa: S608  ours
-            f"LIMIT max(?, (SELECT count(*) FROM set_aside) - ?)) RETURNING destination, position, {TAKEN}",
-            (settlement.crowded_out, SET_ASIDE_KEPT),
-        )
-        crowded_out = [CrowdedOut(*row) for row in rows]
+    if settlement.crowded_out:
+        await _delete_set_aside(database, settlement.crowded_out)
     if settlement.episodes:
         await _write_episodes(database, settlement.episodes)
     if settlement.left:
@@ -106,7 +101,26 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
         await database.executemany("DELETE FROM reading WHERE id BETWEEN ? AND ?", settlement.done)
     for start in range(0, len(settlement.dropped), _PIECE):
         await _delete(database, settlement.dropped[start : start + _PIECE], rows_per_page=settlement.rows_per_page)
-    return crowded_out
+
+
+async def crowded_out(
+    database: aiosqlite.Connection, *, coming: int, going: Sequence[int], at_least: int
+) -> list[CrowdedOut]:
+    """The oldest set-aside readings that have to leave when so many are `coming`, and those with these ids are `going`
+    anyhow."""
+    rows = await database.execute_fetchall(
+        f"SELECT id, destination, position, {TAKEN} FROM set_aside "  # noqa: S608  ours
+        "WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY id "
+        "LIMIT max(?, (SELECT count(*) FROM set_aside) + ? - ?)",
+        (json.dumps(going), at_least, coming - len(going), SET_ASIDE_KEPT),
+    )
+    return [CrowdedOut(*row) for row in rows]
+
+
+async def _delete_set_aside(database: aiosqlite.Connection, ids: Sequence[int]) -> None:
+    await database.execute_fetchall(
+        "DELETE FROM set_aside WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+    )
 
 
 async def _write_episodes(database: aiosqlite.Connection, episodes: Sequence[Episode]) -> None:

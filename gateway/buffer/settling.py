@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.buffer.backlogs import Backlogs
@@ -36,7 +37,8 @@ class Settler:
         self._drops = drops
         self._timekeeper = timekeeper
         self._set_aside: list[SetAside] = []
-        self._orphaned = bool(backlogs.orphaned)  # whether the database has a row of that name
+        self._crowded_out: list[CrowdedOut] = []  # counted as lost, still to be deleted
+        self._orphaned = bool(backlogs.orphaned)  # whether the database may have a row of that name
         self._doubtful: tuple[str, Sequence[Returning]] | None = None
         self.came_back: Callable[[str, Sequence[Returning]], None] = lambda *_: None
         """Called when a destination waits again for what was set aside."""
@@ -76,12 +78,60 @@ class Settler:
         have to leave.
         """
         await self._dispel_doubt()
-        backlogs, changes = self._backlogs, self._backlogs.changes
-        done = backlogs.done.head(most_rows)
-        set_aside, episodes, left = list(self._set_aside), list(self._drops.unsaved.values()), set(backlogs.left)
-        orphaned = bool(backlogs.orphaned)
+        await self._make_room(at_least=crowded_out)
+        done = self._backlogs.done.head(most_rows)
+        await self._write(
+            self._backlogs, through=through, facts=facts, done=done, rows_per_page=PAGE_BYTES // row_bytes
+        )
+        for first, last in done:
+            self._backlogs.done.remove(first, last)
+
+    async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:
+        """Let `destination` wait again for what was set aside, durable when this returns.
+
+        The database goes first: a `peek` that looked for a row before it is there would take it for dropped.
+        """
+        await self._dispel_doubt()
+        ids = [one.id for one in returning]
+        await self._make_room(besides=ids)
+        preview = self._backlogs.copy()
+        preview.put_back(destination, [(one.position, one.exists) for one in returning])
+        self._doubtful = destination, returning
+        await self._write(preview, through=through, taken_back=ids)
+        self._put_back()
+
+    async def _make_room(self, *, at_least: int = 0, besides: Sequence[int] = ()) -> None:
+        """Count as lost what has to leave the set-aside table, besides these ids, which go anyhow. It is deleted in the
+        transaction that writes the loss down."""
+        if self._crowded_out or not (self.asked or at_least):
+            return
+        found: list[CrowdedOut] = []
+        coming = -1
+        while coming != self.asked:  # more may come meanwhile
+            coming = self.asked
+            found = await self._store.crowded_out(coming=coming, going=besides, at_least=at_least)
+        if found:
+            self._crowded_out = found
+            self._drops.count(DropReason.SET_ASIDE_FULL, _loss_of(found))
+
+    async def _write(
+        self,
+        backlogs: Backlogs,
+        *,
+        through: int,
+        facts: Mapping[str, str] = MappingProxyType({}),
+        done: Sequence[tuple[int, int]] = (),
+        rows_per_page: int = 1,
+        taken_back: Sequence[int] = (),
+    ) -> None:
+        """Everything that has happened so far, as these `backlogs` show it: all or nothing, for one part without the
+        other would be a silent loss if the gateway ended here."""
+        changes = self._backlogs.changes
+        set_aside, crowded_out, episodes = list(self._set_aside), self._crowded_out, list(self._drops.unsaved.values())
+        dropped, left, orphaned = sorted(backlogs.dropping), set(backlogs.left), bool(backlogs.orphaned)
         gone = {*left, ORPHANED} if self._orphaned and not orphaned else left
-        crowded = await self._store.settle(
+        self._orphaned = self._orphaned or orphaned
+        await self._store.settle(
             Settlement(
                 destinations=_rows_of(backlogs, through),
                 left=tuple(gone),
@@ -90,47 +140,20 @@ class Settler:
                 set_aside=set_aside,
                 episodes=episodes,
                 done=done,
-                dropped=sorted(backlogs.dropping),
+                dropped=dropped,
                 facts={**facts, "newest_ns": str(self._timekeeper.newest_ns)},
-                crowded_out=crowded_out,
-                rows_per_page=PAGE_BYTES // row_bytes,
+                crowded_out=[one.id for one in crowded_out],
+                rows_per_page=rows_per_page,
+                taken_back=taken_back,
             )
         )
-        for first, last in done:
-            backlogs.done.remove(first, last)
         del self._set_aside[: len(set_aside)]
-        backlogs.dropping.clear()
-        backlogs.left -= left
+        self._crowded_out = []
+        self._backlogs.dropping.difference_update(dropped)
+        self._backlogs.left -= left
         self._orphaned = orphaned
         self._drops.saved(episodes)
-        if crowded:
-            self._drops.count(DropReason.SET_ASIDE_FULL, _loss_of(crowded))
         self.settled = changes
-
-    async def take_back(self, destination: str, returning: Sequence[Returning], *, through: int) -> None:
-        """Let `destination` wait again for what was set aside, durable when this returns.
-
-        The database goes first: a `peek` that looked for a row before it is there would take it for dropped.
-        """
-        await self._dispel_doubt()
-        preview = self._backlogs.copy()
-        preview.put_back(destination, [(one.position, one.exists) for one in returning])
-        self._doubtful = destination, returning
-        self._orphaned = self._orphaned or bool(preview.orphaned)
-        await self._store.settle(
-            Settlement(
-                destinations=_rows_of(preview, through),
-                left=(),
-                through=through,
-                held=preview.held,
-                set_aside=(),
-                episodes=(),
-                done=(),
-                facts={"newest_ns": str(self._timekeeper.newest_ns)},
-                taken_back=[one.id for one in returning],
-            )
-        )
-        self._put_back()
 
     async def _dispel_doubt(self) -> None:
         """After an error nobody knows whether a commit reached the disk; the table tells."""

@@ -27,7 +27,7 @@ from gateway.buffer.encoding import Row
 from gateway.buffer.eras import CLOCK_UNSET_BEFORE_NS, MOST_ERAS, Era
 from gateway.buffer.groups import GroupRow
 from gateway.buffer.schema import TAKEN, size_bytes
-from gateway.buffer.settlement import CrowdedOut, Settlement, write_settlement
+from gateway.buffer.settlement import CrowdedOut, Settlement, crowded_out, write_settlement
 
 MOST_ROWS = 2048
 """Rows in one commit: more than the event loop reads between two of them when it is saturated."""
@@ -91,13 +91,16 @@ class Store:
             ((newest,),) = await self._writer.execute_fetchall("SELECT coalesce(max(id), 0) FROM reading")
         return int(newest)
 
-    async def settle(self, settlement: Settlement) -> list[CrowdedOut]:
-        """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction.
-
-        Returns the readings that had to leave the set-aside table.
-        """
+    async def settle(self, settlement: Settlement) -> None:
+        """Make acknowledgements, set-aside readings, loss and deletions durable in one transaction."""
         async with self._transaction("commit acknowledgements to"):
-            return await write_settlement(self._writer, settlement)
+            await write_settlement(self._writer, settlement)
+
+    async def crowded_out(self, *, coming: int, going: Sequence[int], at_least: int) -> list[CrowdedOut]:
+        """The oldest set-aside readings that have to leave when so many are `coming`, and those with these ids are
+        `going` anyhow."""
+        with explained(self._path, "read"):
+            return await crowded_out(self._writer, coming=coming, going=going, at_least=at_least)
 
     async def retries(self) -> list[tuple[str, int]]:
         """`(destination, through)`: it is to be sent again what was set aside up to this id."""

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from drivers.model import Reading
 from gateway.buffer.model import StoredReading
+from gateway.buffer.weight import memory_bytes
 
-MOST_VALUES = 200_000
-"""About 7 MB: a few seconds of the heaviest load."""
+MOST_BYTES = 8_000_000
+"""A few seconds of the heaviest load."""
 
 
 class Tail:
     """A gapless run of positions `[first, end)` ending at the newest; dropped ones leave an empty slot."""
 
-    def __init__(self, following: int, *, most_values: int = MOST_VALUES) -> None:
+    def __init__(self, following: int, *, most_bytes: int = MOST_BYTES) -> None:
         self._slots: list[StoredReading | None] = []
         self._dead = 0  # leading slots already given up; cut off now and then, so that giving one up is O(1)
-        self._most_values = most_values
-        self._values = 0
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._first = following + 1
 
     @property
@@ -35,9 +36,9 @@ class Tail:
         position = self.end
         for reading in readings:
             self._slots.append(StoredReading(position, reading))
-            self._values += len(reading.values)
+            self._bytes += memory_bytes(reading)
             position += 1
-        while self._values > self._most_values:
+        while self._bytes > self._most_bytes:
             self._give_up_first()
         self._compact()
 
@@ -53,7 +54,7 @@ class Tail:
             if self.first <= position < self.end:
                 slot = self._slots[position - self._first]
                 if slot is not None:
-                    self._values -= len(slot.reading.values)
+                    self._bytes -= memory_bytes(slot.reading)
                     self._slots[position - self._first] = None
 
     def unhide(self, positions: Iterable[int]) -> None:
@@ -73,7 +74,7 @@ class Tail:
     def _give_up_first(self) -> None:
         slot = self._slots[self._dead]
         if slot is not None:
-            self._values -= len(slot.reading.values)
+            self._bytes -= memory_bytes(slot.reading)
             self._slots[self._dead] = None
         self._dead += 1
 

@@ -227,7 +227,7 @@ class Writer:
                 await self._settle()  # deleted first, so that only what is left is judged
             more = await self._retention.look(asyncio.get_running_loop().time())
             if self._retention.refusing is not None and self._intake:
-                refused = [reading for reading, *_ in self._intake.empty()]
+                refused = [entry.reading for entry in self._intake.empty()]
                 self._drops.count_uncommitted(self._retention.refusing, refused)
             if not self._retention.urgent:
                 return more
@@ -249,6 +249,7 @@ class Writer:
             facts=self._retention.facts,
             crowded_out=self._retention.crowded_out,
         )
+        self._retention.crowded_out = 0
         await self._retention.keep_wal_short()
         now_s = self._settled_s = asyncio.get_running_loop().time()
         if backlogs.done:  # more than one transaction should delete

@@ -107,7 +107,7 @@ async def test_a_full_disk_keeps_readings_in_memory_until_there_is_room(
 async def test_what_does_not_fit_in_memory_during_a_full_disk_is_counted(
     bench: Bench, small_disk: Path, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.buffer.parts.Intake", partial(Intake, most_values=2_400))
+    monkeypatch.setattr("gateway.buffer.parts.Intake", partial(Intake, most_bytes=500_000))
     async with bench.open(path=small_disk / "buffer.db", when_full=WhenFull.DROP_OLDEST) as buffer:
         buffer.append(bench.reading(0.0))
         await buffer.flush()
