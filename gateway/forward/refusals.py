@@ -30,12 +30,23 @@ class Refusals:
         self._health = health
         self._unexplained: Counter[int] = Counter()
         self._logged: set[str] = set()
+        self._interrupted: list[tuple[Sequence[int], str]] = []
+        self._status_trouble = ""
 
     async def set_aside(self, positions: Sequence[int], reason: str) -> None:
-        """Move readings out of the way, with the reason. Logged once for each reason: a person must come."""
-        async with asyncio.TaskGroup() as group:  # at once, so that they share a commit
-            for position in positions:
-                group.create_task(self._buffer.set_aside(self._name, position, reason), name=f"set aside {position}")
+        """Move readings out of the way, with the reason. Logged once for each reason: a person must come.
+
+        Cancelled, it leaves them to `finish`.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:  # at once, so that they share a commit
+                for position in positions:
+                    group.create_task(
+                        self._buffer.set_aside(self._name, position, reason), name=f"set aside {position}"
+                    )
+        except asyncio.CancelledError:
+            self._interrupted.append((positions, reason))
+            raise
         self._health.set_aside += len(positions)
         self.forget(positions)
         if reason not in self._logged:
@@ -47,17 +58,19 @@ class Refusals:
                 reason,
             )
 
-    async def refused(self, answers: Iterable[Acknowledgement]) -> None:
-        """Messages were refused for good. The one without readings is the status."""
-        by_reason: dict[str, list[int]] = defaultdict(list)
-        for answer in answers:
-            by_reason[f"refused by the broker: {words(answer.code, said=answer.said)}"] += answer.token
-        for reason, positions in by_reason.items():
-            if positions:
-                await self.set_aside(positions, reason)
-            elif f"status {reason}" not in self._logged:
-                self._logged.add(f"status {reason}")
-                log.error("%s: the status topic is %s", self._name, reason)
+    async def finish(self) -> None:
+        """Set aside what was cancelled half-way: some of it may be in the database, and none of it is counted yet."""
+        while self._interrupted:
+            positions, reason = self._interrupted.pop()
+            await self.set_aside(positions, reason)
+
+    def status(self, trouble: str) -> None:
+        """How the status message fared: why it is not published, or nothing. No reading waits for it."""
+        if trouble and trouble != self._status_trouble:
+            log.error("%s: the status message is %s", self._name, trouble)
+        elif self._status_trouble and not trouble:
+            log.info("%s: the status message is published again", self._name)
+        self._status_trouble = trouble
 
     def because_of(self, device: str, answer: Acknowledgement, *, now_s: float) -> None:
         """A message was refused because of the device that it is from."""
@@ -108,11 +121,17 @@ class Refusals:
         """
         if not others_accepted:
             return
-        hopeless = []
+        hopeless: dict[str, list[int]] = defaultdict(list)
         for answer in answers:
-            if answer.token and verdict(answer.code) is Verdict.UNEXPLAINED:
+            if verdict(answer.code) is Verdict.UNEXPLAINED:
                 self._unexplained.update(answer.token)
                 if self._unexplained[answer.token[0]] >= MOST_UNEXPLAINED:
                     self.forget(answer.token)
-                    hopeless.append(answer)
-        await self.refused(hopeless)
+                    hopeless[refusal(answer)] += answer.token
+        for reason, positions in hopeless.items():
+            await self.set_aside(positions, reason)
+
+
+def refusal(answer: Acknowledgement) -> str:
+    """Why the broker has not taken a message, as the reason for which its readings are set aside."""
+    return f"refused by the broker: {words(answer.code, said=answer.said)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings, ReplayOrder
 from gateway.forward.pace import TokenBucket
-from gateway.forward.refusals import Refusals
+from gateway.forward.refusals import Refusals, refusal
 from gateway.forward.sender import Lane, Sender
 from gateway.health import DestinationHealth
 from gateway.mqtt import (
@@ -18,6 +19,7 @@ from gateway.mqtt import (
     Acknowledgement,
     Connection,
     DestinationUnavailable,
+    MessageTooLarge,
     Verdict,
     is_about_the_topic,
     verdict,
@@ -72,7 +74,7 @@ class Session:
         self._boundary = buffer.last_committed
         self._passed = self._boundary
         self._sender = Sender(connection, settings=settings, buffer=buffer, payload=payload, refusals=refusals)
-        self._refused: list[Acknowledgement] = []
+        self._refused: dict[str, list[int]] = defaultdict(list)
         self._refused_count = 0
         self._postponed: list[Acknowledgement] = []
         self._answered = False
@@ -223,12 +225,15 @@ class Session:
         self._answered = True
         for answer in answers:
             device = self._sender.answered(answer, now_s=now_s)
+            if not answer.token:
+                self._refusals.status("" if verdict(answer.code) is Verdict.ACCEPTED else refusal(answer))
+                continue
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
                     done.extend(answer.token)
                     self._health.publish_seconds.observe(answer.waited_s)
                 case Verdict.NEVER:
-                    self._refused.append(answer)
+                    self._refused[refusal(answer)] += answer.token
                     if device is not None and is_about_the_topic(answer.code):
                         self._refusals.because_of(device, answer, now_s=now_s)
                 case Verdict.LATER | Verdict.UNEXPLAINED:
@@ -244,15 +249,19 @@ class Session:
 
     async def _set_aside(self) -> None:
         """Set aside what was refused for good. To be called again when the end of the lanes has cancelled it."""
+        await self._refusals.finish()
         while self._refused:
-            refused = tuple(self._refused)
-            await self._refusals.refused(refused)
-            del self._refused[: len(refused)]
-            self._refused_count += len(refused)
+            reason = next(iter(self._refused))
+            positions = self._refused.pop(reason)
+            self._refused_count += len(positions)
+            await self._refusals.set_aside(positions, reason)
 
     def _say(self, *, online: bool) -> None:
         topic, body = self._payload.status(online=online)
-        self._connection.publish(topic, body, token=(), retain=True)
+        try:
+            self._connection.publish(topic, body, token=(), retain=True)
+        except MessageTooLarge as error:
+            self._refusals.status(str(error))
 
 
 class _RefusedForNow(Exception):

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 
 import orjson
+import pytest
 
 from tests.forward.conftest import STATUS, ScriptedBroker
 
@@ -58,20 +59,56 @@ async def test_a_message_that_alone_is_refused_again_and_again_is_set_aside(scri
     assert "implementation specific" in caplog.text
 
 
-async def test_a_refused_status_is_reported_and_readings_go_on(scripted, line, caplog):
+def about_the_status(caplog):
+    return [record.getMessage() for record in caplog.records if "status message" in record.getMessage()]
+
+
+@pytest.mark.parametrize("code", [0x87, 0x97, 0x83, 0x80], ids=hex)
+async def test_a_refused_status_is_reported_once_and_readings_go_on(scripted, line, caplog, code):
+    caplog.set_level("INFO")
+    refusals = 3
+    connections = 0
+
     async def script(client):
+        nonlocal connections
+        connections += 1
         await client.version()
         client.connack()
-        while True:
+        for _ in range(4):
             message_id, topic, _ = await client.publish()
-            client.puback(message_id, 0x87 if topic == STATUS else 0)
+            client.puback(message_id, code if topic == STATUS and connections <= refusals else 0)
+        if connections > refusals:
+            await client.publish()
+
+    async with scripted.plays(script), line() as own, own.forwarding(scripted.url):
+        for served in range(refusals + 1):
+            await own.until(lambda served=served: connections == served + 1 and own.health.up)
+            await own.append(3)
+            await own.delivered()
+        assert (own.health.acknowledged, own.health.set_aside) == (own.appended, 0)
+    refused, mended = about_the_status(caplog)
+    assert "the status message is refused by the broker: " in refused
+    assert f"(0x{code:02X})" in refused
+    assert "the status message is published again" in mended
+
+
+async def test_a_broker_that_takes_not_even_the_status_stays_connected_and_all_is_set_aside(scripted, line, caplog):
+    messages = []
+
+    async def script(client):
+        await client.version()
+        client.connack(0, bytes([39, 0, 0, 0, 40]))
+        messages.append(await client.publish())
 
     async with scripted.plays(script), line() as own:
         await own.append(3)
         async with own.forwarding(scripted.url):
             await own.delivered()
-        assert (own.health.acknowledged, own.health.set_aside) == (3, 0)
-    assert "the status topic is refused by the broker: not authorised" in caplog.text
+            assert own.health.up
+        assert (own.health.acknowledged, own.health.set_aside) == (0, 3)
+    assert messages == []
+    (told,) = about_the_status(caplog)
+    assert "the status message is larger than the 40 bytes that" in told
 
 
 async def test_connections_that_break_anywhere_lose_nothing_and_repeat_only_the_same(scripted, line, monkeypatch):

@@ -191,6 +191,44 @@ async def test_what_was_answered_before_the_end_counts(scripted, line):
         assert (own.health.set_aside, own.health.acknowledged) == (1, 4)
 
 
+async def test_what_the_end_of_a_connection_interrupts_is_set_aside_later_and_counted_once(
+    scripted, line, tmp_path, caplog, monkeypatch
+):
+    refusals = {1: 0x95, 2: 0x95, 3: 0x99}
+    connections = 0
+
+    async def script(client):
+        nonlocal connections
+        connections += 1
+        await client.version()
+        client.connack()
+        while True:
+            message_id, topic, payload = await client.publish()
+            client.puback(message_id, 0 if topic == STATUS else refusals.get(number(orjson.loads(payload)), 0))
+            if connections == 1 and topic != STATUS and number(orjson.loads(payload)) == 3:
+                return
+
+    async with scripted.plays(script), line() as own:
+        set_aside, interruptions = own.buffer.set_aside, iter([True])
+
+        async def interrupted_in_the_second_reason(name, position, reason):
+            await set_aside(name, position, reason)
+            if position == 3 and next(interruptions, False):
+                while True:  # until the lanes notice that the connection is over
+                    await own.append()
+
+        monkeypatch.setattr(own.buffer, "set_aside", interrupted_in_the_second_reason)
+        await own.append(3)
+        async with own.forwarding(scripted.url):
+            await own.delivered()
+        kept = list(inspect.set_aside(tmp_path / "buffer.db"))
+        assert (own.health.set_aside, own.health.acknowledged) == (3, own.appended - 3)
+    assert sorted(one["id"] for one in kept) == own.ids(1, 3)
+    assert len({one["reason"] for one in kept}) == 2
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 2
+
+
 @pytest.mark.parametrize("order", ["live-first", "in-order"])
 async def test_mosquitto_that_hangs_up_at_a_large_message_gets_all_the_others(mosquitto, line, tmp_path, order):
     mosquitto.options += ["message_size_limit 2000", "max_queued_messages 0"]
