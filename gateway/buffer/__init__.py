@@ -28,13 +28,14 @@ Damage
     vanished is counted. `docs/decisions/0013-damage.md` argues it.
 
 Modules
-    pure     ranges, encoding, intake, tail, groups, backlogs, bounds, batch, eras, thinning
-    at open  lock, schema, facts, opening (synchronous, in a thread)
-    damage   damage (recognised), mark, readable and salvage (copied), replacing (of files), repair (while running)
+    pure     ranges, encoding, intake, tail, groups, places, backlogs, bounds, batch, eras, thinning
+    at open  lock, schema, facts, opening, standing (synchronous, in a thread)
+    damage   damage (recognised), mark, readable, salvage (copied) and reckoning (what was lost), replacing (of files),
+             repair (while running)
     running  connections, store, settlement (SQL), writer (the task), committer, settling (what became of readings),
              retries (set aside, sent again), leaving (of a destination), trouble, full_disk, progress,
              buffer
-             retention (max_bytes, min_free_disk, max_age), drops, timekeeping (the wall clock)
+             retention (max_bytes, min_free_disk, max_age), drops, episodes (as rows), timekeeping (the wall clock)
 """
 
 from gateway.buffer.buffer import Buffer

@@ -15,7 +15,7 @@ from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlog, Backlogs
 from gateway.buffer.bounds import Budget
 from gateway.buffer.connections import connect
-from gateway.buffer.drops import DropReason, Drops
+from gateway.buffer.drops import Drops
 from gateway.buffer.encoding import Row, decode_reading, verify
 from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
@@ -247,9 +247,8 @@ async def _opened(
         timekeeper = Timekeeper(clock, opened.eras, newest_ns=opened.newest_ns)
         health.readings, health.oldest_ns = opened.backlogs.held, opened.oldest_ns
         drops = Drops(health, next_id=opened.next_drop, clock_ns=clock.wall_ns)
-        for loss in opened.losses:
-            drops.count(DropReason.DAMAGED, loss)
-            drops.ended(DropReason.DAMAGED)
+        for episode in opened.episodes:
+            drops.found(episode)
         disk = os.statvfs(path.parent)
         budget = Budget.of(settings.max_bytes, disk_bytes=disk.f_blocks * disk.f_frsize)
         try:

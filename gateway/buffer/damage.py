@@ -23,7 +23,12 @@ trusted until a page turns out to be unreadable, so that a large backlog does no
 _HEADER_BYTES = 100
 _BEGINNING = b"SQLite format 3\x00"
 _FILE_FORMAT = slice(18, 20)  # for writing and for reading: 1 is a rollback journal, 2 a write-ahead log
-_LAST = "SELECT max((SELECT coalesce(max(id), 0) FROM reading), (SELECT coalesce(max(through), 0) FROM destination))"
+_LAST = """
+    SELECT max(
+        (SELECT coalesce(max(id), 0) FROM reading),
+        (SELECT coalesce(max(CAST(through AS INTEGER)), 0) FROM destination)
+    )
+"""
 _OF_EPOCH = "SELECT 1 FROM state WHERE key = 'epoch' AND value = ?"
 
 
@@ -97,7 +102,7 @@ def _missing_rows(database: sqlite3.Connection) -> str | None:
         return None
     try:
         through, held = decode_held(row[0])
-    except ValueError:
+    except (AttributeError, ValueError):
         return "it does not say how many readings it holds"
     rows, newest = database.execute("SELECT count(*), coalesce(max(id), 0) FROM reading").fetchone()
     missing = held + max(0, newest - through) - rows

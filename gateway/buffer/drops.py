@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+import orjson
+
 from drivers.model import Reading
 from gateway.buffer.encoding import STORABLE
 from gateway.clock import utc_text
@@ -106,6 +108,18 @@ class Loss:
         return Loss(len(rows), min(times), max(times), min(positions), max(positions), shares)
 
 
+def encode_losses(losses: Sequence[Loss]) -> str:
+    return orjson.dumps(losses).decode()
+
+
+def decode_losses(text: str) -> list[Loss]:
+    """The inverse. Raises KeyError, TypeError or ValueError on anything else."""
+    return [
+        Loss(**one | {"shares": {name: Share(**share) for name, share in one["shares"].items()}})
+        for one in orjson.loads(text)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Episode:
     """One run of drops; a row of `dropped` and, with `shares`, some of `dropped_for`. Times in ns since 1970 UTC;
@@ -122,6 +136,22 @@ class Episode:
     first_position: int | None
     last_position: int | None
     shares: Mapping[str, Share]
+
+    @staticmethod
+    def of(loss: Loss, reason: DropReason, *, number: int, now_ns: int) -> Episode:
+        """One that has just begun."""
+        return Episode(
+            id=number,
+            reason=reason.value,
+            readings=loss.readings,
+            first_observed_ns=loss.first_observed_ns,
+            last_observed_ns=loss.last_observed_ns,
+            since_ns=now_ns,
+            until_ns=now_ns,
+            first_position=loss.first_position,
+            last_position=loss.last_position,
+            shares=loss.shares,
+        )
 
     def with_more(self, loss: Loss, *, now_ns: int) -> Episode:
         """The same, with more of it."""
@@ -164,28 +194,9 @@ class Drops:
         now_ns = self._clock_ns()
         episode = self._running.get(reason)
         if episode is None:
-            episode = Episode(
-                id=self._next_id,
-                reason=reason.value,
-                readings=loss.readings,
-                first_observed_ns=loss.first_observed_ns,
-                last_observed_ns=loss.last_observed_ns,
-                since_ns=now_ns,
-                until_ns=now_ns,
-                first_position=loss.first_position,
-                last_position=loss.last_position,
-                shares=loss.shares,
-            )
+            episode = Episode.of(loss, reason, number=self._next_id, now_ns=now_ns)
             self._next_id += 1
-            _log.error(
-                "dropping readings from the buffer (%s): %d so far%s, observed from %s to %s; %s",
-                reason.value,
-                loss.readings,
-                episode.for_whom,
-                utc_text(loss.first_observed_ns),
-                utc_text(loss.last_observed_ns),
-                _ADVICE[reason],
-            )
+            _tell_of(episode)
         else:
             others = loss.shares.keys() - episode.shares.keys()
             episode = episode.with_more(loss, now_ns=now_ns)
@@ -200,6 +211,11 @@ class Drops:
                     _ADVICE[reason],
                 )
         self._running[reason] = self.unsaved[episode.id] = episode
+
+    def found(self, episode: Episode) -> None:
+        """One that is over and written down: what a damage had cost before the buffer was open."""
+        self._health.dropped[episode.reason] += episode.readings
+        _tell_of(episode)
 
     def saved(self, episodes: Iterable[Episode]) -> None:
         """These are written down. One that has grown since stays unsaved."""
@@ -247,6 +263,18 @@ class Drops:
     def ended_all(self) -> None:
         for reason in tuple(self._running):
             self.ended(reason)
+
+
+def _tell_of(episode: Episode) -> None:
+    _log.error(
+        "dropping readings from the buffer (%s): %d so far%s, observed from %s to %s; %s",
+        episode.reason,
+        episode.readings,
+        episode.for_whom,
+        utc_text(episode.first_observed_ns),
+        utc_text(episode.last_observed_ns),
+        _ADVICE[DropReason(episode.reason)],
+    )
 
 
 def for_whom(readings: int, shares: Mapping[str, int]) -> str:

@@ -98,8 +98,11 @@ def encode_ranges(ranges: Ranges) -> str:
 
 
 def decode_ranges(text: str) -> Ranges:
-    """Raises ValueError or TypeError when it is not an array of pairs."""
-    return Ranges((first, last) for first, last in orjson.loads(text))
+    """Raises ValueError or TypeError when it is not an array of pairs of integers."""
+    pairs: list[tuple[int, int]] = [(first, last) for first, last in orjson.loads(text)]
+    if not all(isinstance(position, int) for pair in pairs for position in pair):
+        raise TypeError(f"{text} names positions that are none")
+    return Ranges(pairs)
 
 
 def encode_held(through: int, held: int) -> str:

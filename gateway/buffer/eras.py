@@ -131,12 +131,24 @@ class Eras:
 
 
 def read_eras(database: sqlite3.Connection) -> Eras:
-    """Those of a database; none of one that is of an older gateway. Raises `sqlite3.Error`."""
+    """Those of a database; none of one that is of an older gateway. Raises `sqlite3.Error`, also for a row that says
+    what was never written like this."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version < _SINCE_VERSION:
         return Eras()
     rows = database.execute("SELECT * FROM clock_era ORDER BY first_position")
-    return Eras((first, Era(*era)) for first, *era in rows)
+    return Eras((first, _era(*columns)) for first, *columns in rows)
+
+
+def _era(boot_id: object, offset_ns: object, correction_ns: object, ended_boot_ns: object) -> Era:
+    if not (
+        isinstance(boot_id, str)
+        and isinstance(offset_ns, int)
+        and isinstance(correction_ns, int | None)
+        and isinstance(ended_boot_ns, int | None)
+    ):
+        raise sqlite3.DatabaseError("an era of the clock says what was never written")
+    return Era(boot_id, offset_ns, correction_ns, ended_boot_ns)
 
 
 def _marked(reading: Reading) -> dict[int, Quality]:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from drivers.settings import Priority
+from gateway.buffer.drops import Loss, decode_losses
 from gateway.buffer.encoding import decode_held, decode_ranges
 from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.places import Place, decode_place
 from gateway.buffer.ranges import Ranges
 from gateway.buffer.schema import TAKEN
 from gateway.buffer.thinning import Sweep, decode_sweeps
+from gateway.config import Durability
 
 
-class Unsound(Exception):
+class Unsound(sqlite3.DatabaseError):
     """The database can be read, and says what was never written like this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A row of `destination`."""
-
-    through: int
-    pending: Ranges
-    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +41,8 @@ class Facts:
     """How far readings have been thinned."""
     next_drop: int
     """The first free id of the table `dropped`."""
+    lost_in_salvage: Sequence[Loss] | None
+    """Of a database that was salvaged and has not been opened since; None of any other."""
 
     @property
     def epoch(self) -> str | None:
@@ -60,16 +56,15 @@ class Facts:
 
 
 def read_facts(database: sqlite3.Connection) -> Facts:
-    """Raises `Unsound` or `sqlite3.Error`."""
+    """Raises `Unsound` or another `sqlite3.Error`."""
     oldest, oldest_ns = _end(database, "id")
     newest, newest_ns = _end(database, "id DESC")
-    (drops,) = database.execute(
-        "SELECT max(id) FROM (SELECT id FROM dropped UNION ALL SELECT episode FROM dropped_for)"
-    ).fetchone()
     try:
         state: dict[str, str] = dict(database.execute("SELECT key, value FROM state").fetchall())
+        for key, value in state.items():
+            check_fact(key, value)
         places = {
-            name: Place(int(through), decode_ranges(pending), int(waiting))
+            name: decode_place(through, pending, waiting)
             for name, through, pending, waiting in database.execute("SELECT * FROM destination")
         }
         through, held = decode_held(state.get("held", "0 0"))
@@ -85,14 +80,30 @@ def read_facts(database: sqlite3.Connection) -> Facts:
             newest_ns=newest_ns,
             newest_known_ns=int(state.get("newest_ns", 0)),
             sweeps=decode_sweeps(state.get("sweeps", "{}")),
-            next_drop=(drops or 0) + 1,
+            next_drop=_last_drop(database) + 1,
+            lost_in_salvage=decode_losses(state["salvaged"]) if "salvaged" in state else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Unsound(f"a row says what was never written: {error}") from error
+
+
+def check_fact(key: str, value: str) -> None:
+    """Of the table `state`. Raises AttributeError, KeyError, TypeError or ValueError for
+    what was never written like this."""
+    if not (isinstance(key, str) and isinstance(value, str)):
+        raise TypeError(f"{key!r} is {value!r}")
+    _FACTS.get(key, str)(value)
 
 
 def _last(newest: int | None, places: Mapping[str, Place]) -> int:
     return max(newest or 0, max((place.through for place in places.values()), default=0))
+
+
+def _last_drop(database: sqlite3.Connection) -> int:
+    (last,) = database.execute(
+        "SELECT max(id) FROM (SELECT id FROM dropped UNION ALL SELECT episode FROM dropped_for)"
+    ).fetchone()
+    return last or 0
 
 
 def _end(database: sqlite3.Connection, order: str) -> tuple[int, int] | tuple[None, None]:
@@ -100,3 +111,26 @@ def _end(database: sqlite3.Connection, order: str) -> tuple[int, int] | tuple[No
     query = f"SELECT id, {TAKEN} FROM reading ORDER BY {order} LIMIT 1"  # noqa: S608  words of ours
     found: tuple[int, int] | None = database.execute(query).fetchone()
     return found or (None, None)
+
+
+def _epoch(text: str) -> str:
+    if not (text.isascii() and text.isalnum()):
+        raise ValueError(f"{text!r} is no epoch")
+    return text
+
+
+def _forecast(text: str) -> tuple[int, float]:
+    foreseen_at_ns, seconds = text.split()
+    return int(foreseen_at_ns), float(seconds)
+
+
+_FACTS: Mapping[str, Callable[[str], object]] = {
+    "epoch": _epoch,
+    "durability": Durability,
+    "held": decode_held,
+    "newest_ns": int,
+    "skipped": decode_ranges,
+    "sweeps": decode_sweeps,
+    "full": _forecast,
+    "salvaged": decode_losses,
+}

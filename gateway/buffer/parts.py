@@ -13,11 +13,11 @@ from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
 from gateway.buffer.mark import MarkFile
-from gateway.buffer.opening import Opened
 from gateway.buffer.repair import Repair
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
 from gateway.buffer.settling import Settler
+from gateway.buffer.standing import Opened
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
 from gateway.buffer.timekeeping import Timekeeper

@@ -24,8 +24,9 @@ from gateway.buffer.groups import Groups
 from gateway.buffer.mark import Mark
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.readable import Row
+from gateway.buffer.reckoning import Salvaged
 from gateway.buffer.replacing import finish_replacing, put_in_place, tell_of_damage
-from gateway.buffer.salvage import Memory, Salvaged
+from gateway.buffer.salvage import Memory
 from gateway.buffer.settling import Settler
 from gateway.buffer.tail import Tail
 from gateway.buffer.timekeeping import Timekeeper
@@ -141,6 +142,7 @@ class Repair:
                 rows.append((*row, checksum(*row)))
         return Memory(
             wanted=wanted,
+            places=self._settler.places(mark.last),
             groups=self._groups.rows,
             eras=list(self._timekeeper.eras),
             rows=rows,
@@ -156,11 +158,9 @@ class Repair:
 
     def _take_stock(self, failure: StoreFailed, aside: Path, salvaged: Salvaged) -> None:
         lost, lost_for = self._backlogs.found(salvaged.positions)
-        salvaged = replace(salvaged, lost=lost)
+        shares = {name: Share(readings, salvaged.first_lost, salvaged.last_lost) for name, readings in lost_for.items()}
+        salvaged = replace(salvaged, lost=lost, shares=shares)
         tell_of_damage(self._path, str(failure.__cause__ or failure.message), aside, salvaged)
-        if salvaged.lost:
-            shares = {
-                name: Share(readings, salvaged.first_lost, salvaged.last_lost) for name, readings in lost_for.items()
-            }
-            self._drops.count(DropReason.DAMAGED, replace(salvaged.loss(self._clock_ns()), shares=shares))
-            self._drops.ended(DropReason.DAMAGED)
+        for loss in salvaged.losses(self._clock_ns()):
+            self._drops.count(DropReason.DAMAGED, loss)
+        self._drops.ended(DropReason.DAMAGED)

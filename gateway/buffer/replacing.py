@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.buffer.salvage import Memory, Salvaged, salvage
+from gateway.buffer.reckoning import Salvaged
+from gateway.buffer.salvage import Memory, salvage
 from gateway.buffer.schema import sync_directory
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def put_in_place(
     salvaging = _salvaging(path)
     _remove(salvaging)
     try:
-        salvaged = salvage(path, salvaging, epoch=epoch, memory=memory)
+        salvaged = salvage(path, salvaging, epoch=epoch, now_ns=clock_ns(), memory=memory)
     except (sqlite3.Error, OSError):
         _remove(salvaging)  # the disk may be full
         raise

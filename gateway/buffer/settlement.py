@@ -11,6 +11,8 @@ import aiosqlite
 
 from gateway.buffer.drops import Episode
 from gateway.buffer.encoding import encode_held
+from gateway.buffer.episodes import statements
+from gateway.buffer.places import PlaceRow
 from gateway.buffer.schema import TAKEN
 
 SET_ASIDE_KEPT = 10_000
@@ -20,7 +22,6 @@ MAKE_SURVIVOR = "CREATE TEMP TABLE survivor AS SELECT * FROM reading LIMIT 0"
 """To be executed once by a connection that writes settlements: where rows are while those around them are deleted."""
 
 _PIECE = 256  # rows that are deleted together
-_EPISODES_KEPT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class CrowdedOut(NamedTuple):
 class Settlement:
     """What is made durable together: see `Store.settle`."""
 
-    destinations: Sequence[tuple[str, int, str, int]]
-    """Rows of `destination`: name, through, pending, waiting."""
+    destinations: Sequence[PlaceRow]
     left: Sequence[str]
     """Rows of `destination` that go."""
     through: int
@@ -89,7 +89,8 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
     if settlement.crowded_out:
         await _delete_set_aside(database, settlement.crowded_out)
     if settlement.episodes:
-        await _write_episodes(database, settlement.episodes)
+        for statement, values in statements(settlement.episodes):
+            await database.executemany(statement, values)
     if settlement.left:
         await database.execute_fetchall(
             "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
@@ -109,7 +110,7 @@ async def crowded_out(
     """The oldest set-aside readings that have to leave when so many are `coming`, and those with these ids are `going`
     anyhow."""
     rows = await database.execute_fetchall(
-        f"SELECT id, destination, position, {TAKEN} FROM set_aside "  # noqa: S608  ours
+        f"SELECT id, destination, CAST(position AS INTEGER), {TAKEN} FROM set_aside "  # noqa: S608  ours
         "WHERE id NOT IN (SELECT value FROM json_each(?)) ORDER BY id "
         "LIMIT max(?, (SELECT count(*) FROM set_aside) + ? - ?)",
         (json.dumps(going), at_least, coming - len(going), SET_ASIDE_KEPT),
@@ -121,31 +122,6 @@ async def _delete_set_aside(database: aiosqlite.Connection, ids: Sequence[int]) 
     await database.execute_fetchall(
         "DELETE FROM set_aside WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
     )
-
-
-async def _write_episodes(database: aiosqlite.Connection, episodes: Sequence[Episode]) -> None:
-    await database.executemany(
-        "INSERT OR REPLACE INTO dropped VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                one.id, one.reason, one.readings, one.first_observed_ns, one.last_observed_ns, one.since_ns,
-                one.until_ns, one.first_position, one.last_position,
-            )
-            for one in episodes
-        ],
-    )  # fmt: skip
-    await database.executemany(
-        "INSERT OR REPLACE INTO dropped_for VALUES (?, ?, ?, ?, ?)",
-        [
-            (episode.id, name, share.readings, share.first_position, share.last_position)
-            for episode in episodes
-            for name, share in episode.shares.items()
-        ],
-    )
-    await database.execute_fetchall(
-        "DELETE FROM dropped WHERE id <= (SELECT max(id) FROM dropped) - ?", (_EPISODES_KEPT,)
-    )
-    await database.execute_fetchall("DELETE FROM dropped_for WHERE episode < (SELECT min(id) FROM dropped)")
 
 
 async def _delete(database: aiosqlite.Connection, positions: Sequence[int], *, rows_per_page: int) -> None:

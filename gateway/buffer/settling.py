@@ -9,8 +9,8 @@ from typing import NamedTuple
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.bounds import PAGE_BYTES
 from gateway.buffer.drops import DropReason, Drops, Loss
-from gateway.buffer.encoding import encode_ranges
 from gateway.buffer.model import StoreFailed
+from gateway.buffer.places import PlaceRow, encode_place
 from gateway.buffer.schema import ORPHANED
 from gateway.buffer.settlement import CrowdedOut, SetAside, Settlement
 from gateway.buffer.store import Store
@@ -63,6 +63,11 @@ class Settler:
         """Positions whose rows are still of use though nobody may wait for them."""
         moving = self._doubtful[1] if self._doubtful is not None else ()
         return [one.position for one in self._set_aside] + [one.position for one in moving]
+
+    def places(self, through: int) -> list[PlaceRow]:
+        """Rows of `destination` for a database that takes the place of this one."""
+        self._orphaned = self._orphaned or bool(self._backlogs.orphaned)
+        return _places_of(self._backlogs, through)
 
     def waits(self, request: SetAside) -> bool:
         """Whether `request` is not durable yet."""
@@ -133,7 +138,7 @@ class Settler:
         self._orphaned = self._orphaned or orphaned
         await self._store.settle(
             Settlement(
-                destinations=_rows_of(backlogs, through),
+                destinations=_places_of(backlogs, through),
                 left=tuple(gone),
                 through=through,
                 held=backlogs.held,
@@ -183,6 +188,6 @@ def _loss_of(crowded_out: Sequence[CrowdedOut]) -> Loss:
     return Loss.at([(one.position, one.observed_at_ns) for one in crowded_out], refused)
 
 
-def _rows_of(backlogs: Backlogs, through: int) -> list[tuple[str, int, str, int]]:
-    rows = [(name, through, encode_ranges(one.pending), one.waiting) for name, one in backlogs]
-    return [*rows, (ORPHANED, through, encode_ranges(backlogs.orphaned), 0)] if backlogs.orphaned else rows
+def _places_of(backlogs: Backlogs, through: int) -> list[PlaceRow]:
+    rows = [encode_place(name, through, one.pending, one.waiting) for name, one in backlogs]
+    return [*rows, encode_place(ORPHANED, through, backlogs.orphaned, 0)] if backlogs.orphaned else rows

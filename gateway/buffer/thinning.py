@@ -93,5 +93,9 @@ def encode_sweeps(sweeps: Mapping[Priority, Sweep]) -> str:
 
 
 def decode_sweeps(text: str) -> dict[Priority, Sweep]:
-    """The inverse; nothing has been thinned of what is not in there."""
-    return new_sweeps() | {Priority(name): Sweep(*numbers) for name, numbers in orjson.loads(text).items()}
+    """The inverse; nothing has been thinned of what is not in there. Raises AttributeError, TypeError or ValueError on
+    anything else."""
+    found = {Priority(name): numbers for name, numbers in orjson.loads(text).items()}
+    if not all(isinstance(number, int) for numbers in found.values() for number in numbers):
+        raise TypeError(f"{text} are no sweeps")
+    return new_sweeps() | {priority: Sweep(*numbers) for priority, numbers in found.items()}

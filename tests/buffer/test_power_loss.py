@@ -21,7 +21,8 @@ import pytest
 
 from gateway.buffer.bounds import PAGE_BYTES
 from gateway.buffer.mark import mark_of
-from gateway.buffer.opening import Opened, prepare
+from gateway.buffer.opening import prepare
+from gateway.buffer.standing import Opened
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability, Start
 from tests.buffer.recorded_disk import Event, RecordedDisk, Unsynced, read_record
@@ -159,7 +160,7 @@ def test_what_was_committed_survives_a_power_cut_at_any_point(disk_library: Path
     events = record(disk_library, folder, commits=9, durability=Durability.POWER_LOSS)
     for cut in cuts(events, RecordedDisk(), place, Durability.POWER_LOSS):
         assert not cut.missing
-        assert not cut.opened.losses
+        assert not cut.opened.episodes
         assert cut.opened.mark.last >= cut.said.committed
         assert max(cut.rows, default=0) <= cut.opened.mark.last
     assert cut.said.committed > 30

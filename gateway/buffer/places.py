@@ -1,0 +1,36 @@
+"""A destination's place in the buffer: a row of `destination`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.buffer.encoding import decode_ranges, encode_ranges
+from gateway.buffer.ranges import Ranges
+
+PlaceRow = tuple[str, int, str, int]
+"""name, through, pending, waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """It waits for everything above `through` and, up to there, for `pending`, of which `waiting` readings exist."""
+
+    through: int
+    pending: Ranges
+    waiting: int
+
+
+def encode_place(name: str, through: int, pending: Ranges, waiting: int) -> PlaceRow:
+    return name, through, encode_ranges(pending), waiting
+
+
+def decode_place(through: int, pending: str, waiting: int) -> Place:
+    """The inverse. Raises ValueError or TypeError for what was never written like this."""
+    if not (isinstance(through, int) and isinstance(waiting, int)):
+        raise TypeError(f"{through!r} and {waiting!r} are no numbers")
+    place = Place(through, decode_ranges(pending), waiting)
+    if not 0 <= waiting <= place.pending.count:
+        raise ValueError(f"{waiting} readings among {pending}")
+    if any(last > through for _, last in place.pending):
+        raise ValueError(f"{pending} goes beyond {through}")
+    return place
