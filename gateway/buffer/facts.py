@@ -16,6 +16,9 @@ from gateway.buffer.schema import TAKEN
 from gateway.buffer.thinning import Sweep, decode_sweeps
 from gateway.config import Durability
 
+NOTE = "salvaged"
+"""The row of `state` that says what a salvage has cost, until that is counted; then it is empty."""
+
 
 class Unsound(sqlite3.DatabaseError):
     """The database can be read, and says what was never written like this."""
@@ -42,7 +45,7 @@ class Facts:
     next_drop: int
     """The first free id of the table `dropped`."""
     lost_in_salvage: Sequence[Loss] | None
-    """Of a database that was salvaged and has not been opened since; None of any other."""
+    """What is still to be counted; None unless the database has just been salvaged."""
 
     @property
     def epoch(self) -> str | None:
@@ -81,7 +84,7 @@ def read_facts(database: sqlite3.Connection) -> Facts:
             newest_known_ns=int(state.get("newest_ns", 0)),
             sweeps=decode_sweeps(state.get("sweeps", "{}")),
             next_drop=_last_drop(database) + 1,
-            lost_in_salvage=decode_losses(state["salvaged"]) if "salvaged" in state else None,
+            lost_in_salvage=decode_losses(state[NOTE]) if state.get(NOTE) else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Unsound(f"a row says what was never written: {error}") from error
@@ -132,5 +135,5 @@ _FACTS: Mapping[str, Callable[[str], object]] = {
     "skipped": decode_ranges,
     "sweeps": decode_sweeps,
     "full": _forecast,
-    "salvaged": decode_losses,
+    NOTE: lambda text: decode_losses(text or "[]"),
 }

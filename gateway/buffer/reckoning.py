@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.buffer.drops import Loss, Share, decode_losses, encode_losses
 from gateway.buffer.encoding import decode_held, decode_ranges, encode_held, encode_ranges
+from gateway.buffer.facts import NOTE
 from gateway.buffer.ranges import Ranges, union
 from gateway.buffer.readable import readable_rows
 from gateway.buffer.schema import new_epoch
@@ -101,10 +102,10 @@ def reckon(
 
 
 def leave_note(target: sqlite3.Connection, salvaged: Salvaged, *, now_ns: int) -> None:
-    """Whoever opens `target` first counts what was lost, even if this process ends before it does."""
-    (earlier,) = target.execute("SELECT coalesce(max(value), '[]') FROM state WHERE key = 'salvaged'").fetchone()
-    losses = [*decode_losses(earlier), *salvaged.losses(now_ns)]
-    target.execute("INSERT OR REPLACE INTO state VALUES ('salvaged', ?)", (encode_losses(losses),))
+    """What was lost is counted by whoever opens `target` next, unless this process lives to do it."""
+    (earlier,) = target.execute("SELECT max(value) FROM state WHERE key = ?", (NOTE,)).fetchone()
+    losses = [*decode_losses(earlier or "[]"), *salvaged.losses(now_ns)]
+    target.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (NOTE, encode_losses(losses)))
 
 
 def _settle_places(target: sqlite3.Connection, found: Ranges) -> tuple[int, list[Ranges]]:

@@ -164,3 +164,4 @@ class Repair:
         for loss in salvaged.losses(self._clock_ns()):
             self._drops.count(DropReason.DAMAGED, loss)
         self._drops.ended(DropReason.DAMAGED)
+        self._settler.forget_note()

@@ -1,11 +1,16 @@
 """A new database in the place of one that cannot be used as it is.
 
 Nothing is ever deleted: the old file stays beside the new one for `sqlite3 FILE .recover` and for whoever asks why.
+
+The steps, each durable before the next: the new database is complete under a name of its own; the old one is moved
+aside; its log follows, which must not meet the new one; the new one takes its place. Up to the second step the next
+start begins again with all that the old one had, from then on it goes on to the end.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +22,9 @@ from gateway.buffer.schema import sync_directory
 
 _log = logging.getLogger(__name__)
 
-_COMPANIONS = ("-journal", "-wal", "-shm", "")  # the database last: until it has gone, the next start begins again
+_ASIDE = re.compile(r"\.[a-z]+-\d{8}T\d{6}Z(\.\d+)?")
+
+_COMPANIONS = ("-journal", "-wal", "-shm")
 
 
 def put_in_place(
@@ -36,10 +43,10 @@ def put_in_place(
     except (sqlite3.Error, OSError):
         _remove(salvaging)  # the disk may be full
         raise
-    aside = _move_aside(path, cause=cause, clock_ns=clock_ns)
-    sync_directory(path.parent)  # the new database must not meet the log of the old one
-    salvaging.rename(path)
+    aside = _new_name(path, cause=cause, clock_ns=clock_ns)
+    path.rename(aside)
     sync_directory(path.parent)
+    _finish(path, aside)
     return aside, salvaged
 
 
@@ -54,11 +61,21 @@ def tell_of_damage(path: Path, problem: str, aside: Path, salvaged: Salvaged) ->
 def finish_replacing(path: Path) -> None:
     """Complete a replacement that was interrupted after the damaged database had been moved aside."""
     if not path.exists() and _salvaging(path).exists():
-        _salvaging(path).rename(path)
+        _finish(path, _newest_aside(path))
+
+
+def _finish(path: Path, aside: Path) -> None:
+    for suffix in _COMPANIONS:
+        companion = path.with_name(path.name + suffix)
+        if companion.exists():
+            companion.rename(aside.with_name(aside.name + suffix))
+    sync_directory(path.parent)
+    _salvaging(path).rename(path)
+    sync_directory(path.parent)
 
 
 def _remove(database: Path) -> None:
-    for suffix in _COMPANIONS:
+    for suffix in (*_COMPANIONS, ""):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
@@ -66,15 +83,17 @@ def _salvaging(path: Path) -> Path:
     return path.with_name(f"{path.name}.salvaging")
 
 
-def _move_aside(path: Path, *, cause: str, clock_ns: Callable[[], int]) -> Path:
+def _newest_aside(path: Path) -> Path:
+    """The one that was moved last: a rename changes the time of the entry, whatever the clock of the gateway says."""
+    asides = [one for one in path.parent.iterdir() if _ASIDE.fullmatch(one.name.removeprefix(path.name))]
+    return max(asides, key=lambda one: one.stat().st_ctime_ns, default=path.with_name(f"{path.name}.damaged"))
+
+
+def _new_name(path: Path, *, cause: str, clock_ns: Callable[[], int]) -> Path:
     moment = datetime.fromtimestamp(clock_ns() // 1_000_000_000, UTC)
     name = f"{path.name}.{cause}-{moment:%Y%m%dT%H%M%SZ}"
     aside, attempt = path.with_name(name), 1
     while aside.exists():
         attempt += 1
         aside = path.with_name(f"{name}.{attempt}")
-    for suffix in _COMPANIONS:
-        companion = path.with_name(path.name + suffix)
-        if companion.exists():
-            companion.rename(aside.with_name(aside.name + suffix))
     return aside

@@ -56,9 +56,8 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, now_ns: int, memor
 
     `epoch` is the one whose last position is known. It goes on, unless `damaged` says that it is of another; without
     it, nobody knows which positions have been used, and `fresh` gets a new one.
-    `fresh` gets the version of `damaged`, if that can be told and is known, and the newest with `memory`. Without
-    `memory` it says what was lost, for whoever opens it. Raises `sqlite3.Error` when `fresh` cannot be written, or
-    `damaged` not be opened.
+    `fresh` gets the version of `damaged`, if that can be told and is known, and the newest with `memory`. It says what
+    was lost, for whoever counts it. Raises `sqlite3.Error` when `fresh` cannot be written, or `damaged` not be opened.
     """
     with _source(damaged, memory) as source:
         migrate(fresh, to=None if memory else _version(source))
@@ -68,8 +67,7 @@ def salvage(damaged: Path, fresh: Path, *, epoch: str | None, now_ns: int, memor
             if memory is not None:
                 _complete(target, memory)
             salvaged = reckon(source, target, epoch=epoch, wanted=memory.wanted if memory else None)
-            if memory is None:
-                leave_note(target, salvaged, now_ns=now_ns)
+            leave_note(target, salvaged, now_ns=now_ns)
             target.execute("PRAGMA synchronous = FULL")
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does it too, and does not say when it fails
     return salvaged

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.buffer.backlogs import Backlogs
 from gateway.buffer.bounds import PAGE_BYTES
 from gateway.buffer.drops import DropReason, Drops, Loss
+from gateway.buffer.facts import NOTE
 from gateway.buffer.model import StoreFailed
 from gateway.buffer.places import PlaceRow, encode_place
 from gateway.buffer.schema import ORPHANED
@@ -40,6 +41,7 @@ class Settler:
         self._crowded_out: list[CrowdedOut] = []  # counted as lost, still to be deleted
         self._orphaned = bool(backlogs.orphaned)  # whether the database may have a row of that name
         self._doubtful: tuple[str, Sequence[Returning]] | None = None
+        self._noted = False
         self.came_back: Callable[[str, Sequence[Returning]], None] = lambda *_: None
         """Called when a destination waits again for what was set aside."""
 
@@ -68,6 +70,10 @@ class Settler:
         """Rows of `destination` for a database that takes the place of this one."""
         self._orphaned = self._orphaned or bool(self._backlogs.orphaned)
         return _places_of(self._backlogs, through)
+
+    def forget_note(self) -> None:
+        """What a salvage has noted in the database is counted: both become durable together."""
+        self._noted = True
 
     def waits(self, request: SetAside) -> bool:
         """Whether `request` is not durable yet."""
@@ -136,6 +142,7 @@ class Settler:
         dropped, left, orphaned = sorted(backlogs.dropping), set(backlogs.left), bool(backlogs.orphaned)
         gone = {*left, ORPHANED} if self._orphaned and not orphaned else left
         self._orphaned = self._orphaned or orphaned
+        note = {NOTE: ""} if self._noted else {}
         await self._store.settle(
             Settlement(
                 destinations=_places_of(backlogs, through),
@@ -146,7 +153,7 @@ class Settler:
                 episodes=episodes,
                 done=done,
                 dropped=dropped,
-                facts={**facts, "newest_ns": str(self._timekeeper.newest_ns)},
+                facts={**facts, **note, "newest_ns": str(self._timekeeper.newest_ns)},
                 crowded_out=[one.id for one in crowded_out],
                 rows_per_page=rows_per_page,
                 taken_back=taken_back,
@@ -157,6 +164,7 @@ class Settler:
         self._backlogs.dropping.difference_update(dropped)
         self._backlogs.left -= left
         self._orphaned = orphaned
+        self._noted = self._noted and not note
         self._drops.saved(episodes)
         self.settled = changes
 

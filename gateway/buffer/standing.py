@@ -12,7 +12,7 @@ from gateway.buffer.drops import DropReason, Episode, Loss
 from gateway.buffer.encoding import encode_held, encode_ranges
 from gateway.buffer.episodes import statements
 from gateway.buffer.eras import Eras, read_eras
-from gateway.buffer.facts import Facts
+from gateway.buffer.facts import NOTE, Facts
 from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.mark import Mark
@@ -95,6 +95,7 @@ def stand(
         "held": encode_held(mark.last, held),
         "newest_ns": str(newest_ns),
         "skipped": encode_ranges(facts.skipped),  # positions that no reading has, for whoever looks for gaps
+        NOTE: "",
     }
     _write_down(database, backlogs, orphaned, last=mark.last, state=state, episodes=episodes)
     firsts = (orphaned.first, *(one.pending.first for one in backlogs.values()))
@@ -144,7 +145,6 @@ def _write_down(
     rows += [encode_place(ORPHANED, last, orphaned, 0)] if orphaned else []
     database.execute("BEGIN IMMEDIATE")
     database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
-    database.execute("DELETE FROM state WHERE key = 'salvaged'")
     database.execute("DELETE FROM destination")
     database.executemany("INSERT INTO destination VALUES (?, ?, ?, ?)", rows)
     for statement, values in statements(episodes):
