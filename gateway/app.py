@@ -103,7 +103,7 @@ async def run(
     """Run the gateway until `signals.stop`, keeping `health` up to date.
 
     Returns how many readings were lost because they could not be committed before the end. Raises `BufferUnavailable`.
-    `reread` is called (in a thread) on `signals.reload` and may raise `ConfigError`.
+    `reread` is called (in a thread) on `signals.reload`; whatever it raises, `ConfigError` above all, changes nothing.
     """
     watch = Watch(health, notifier or Notifier.from_environment())
     starts = {destination.name: destination.start for destination in settings.destinations}
@@ -209,12 +209,8 @@ async def _reload_when_asked(
         await signals.reload.wait()
         signals.reload.clear()
         watch.reloading()
-        try:
-            settings = await asyncio.to_thread(reread)
-        except ConfigError as error:
-            for problem in error.problems:
-                log.error("%s", problem)  # noqa: TRY400
-            log.error("the config was not reloaded, everything runs on as before; mend the file and reload")  # noqa: TRY400
+        settings = await _reread_config(reread)
+        if settings is None:
             watch.ready()
             continue
         async with applying:
@@ -227,6 +223,19 @@ async def _reload_when_asked(
             if others:
                 log.warning("changed as well, but in effect only after a restart: %s", ", ".join(others))
             watch.ready()
+
+
+async def _reread_config(reread: Callable[[], Settings]) -> Settings | None:
+    """None when the config cannot be used, which the log tells then."""
+    try:
+        return await asyncio.to_thread(reread)
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error("%s", problem)  # noqa: TRY400
+    except Exception:  # what cannot be read again must not end what runs
+        log.exception("reading the config failed on a bug; report it with this traceback")
+    log.error("the config was not reloaded, everything runs on as before; mend the file and reload")
+    return None
 
 
 @asynccontextmanager

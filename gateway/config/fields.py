@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from drivers.settings import StrictModel, size_bytes
+from gateway.config import files
 
 
 def _named(value: Any) -> Any:
@@ -30,12 +31,10 @@ def _in_folder(path: Path, info: ValidationInfo) -> Path:
 def _readable(path: Path, info: ValidationInfo) -> Path:
     if info.context is None:
         return path
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+        files.read(path, most_bytes=0)
+    except files.UnreadableFile as error:
+        raise ValueError(f"{path}: {error}") from error
     return path
 
 

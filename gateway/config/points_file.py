@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.config import files
 from gateway.config.problems import ConfigError, Place, problem
 
 MAX_BYTES = 16 * 2**20
@@ -121,13 +122,10 @@ def _cells(line: str, delimiter: str, place: Place) -> list[Cell]:
 
 
 def _text(path: Path, file: str) -> str:
-    if "\0" in str(path) or not path.is_file():
-        raise ConfigError([problem(Place(file, 0, 0, ""), "there is no such file")])
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([problem(Place(file, 0, 0, ""), f"cannot be read: {error.strerror}")]) from error
+        raw = files.read(path, most_bytes=MAX_BYTES + 1)
+    except files.UnreadableFile as error:
+        raise ConfigError([problem(Place(file, 0, 0, ""), str(error))]) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError([problem(Place(file, 0, 0, ""), f"is larger than {MAX_BYTES // 2**20} MiB")])
     try:

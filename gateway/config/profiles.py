@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.settings import StrictModel
+from gateway.config import files
 from gateway.config.problems import ConfigError, KeyPath, Place, Problem, did_you_mean, problem, quoted
 from gateway.config.source import MAX_BYTES, Source, parse
 from gateway.config.validate import validate
@@ -73,10 +74,7 @@ class Shelf:
 
     def _path(self, name: str, written: str) -> tuple[Path, str]:
         if "/" in name or name.endswith(_SUFFIXES):
-            path = self.folder / name
-            if "\0" in name or not path.is_file():
-                raise UnknownProfile(f"there is no file {self.shown_folder / written}")
-            return path, str(self.shown_folder / written)
+            return self.folder / name, str(self.shown_folder / written)
         if name not in shipped():
             hint = did_you_mean(name, shipped()) or f"; there is {', '.join(shipped())}"
             raise UnknownProfile(f"{quoted(written)} is not a profile{hint}; a file of your own is ./{written}.yaml")
@@ -92,10 +90,9 @@ def shipped() -> list[str]:
 def read_profile(path: Path, *, file: str) -> Profile:
     """The profile in `path`, which messages call `file`. Raises `ConfigError`."""
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([problem(Place(file, 0, 0, ""), f"cannot be read: {error.strerror}")]) from error
+        raw = files.read(path, most_bytes=MAX_BYTES + 1)
+    except files.UnreadableFile as error:
+        raise ConfigError([problem(Place(file, 0, 0, ""), str(error))]) from error
     source = parse(raw, file=file, sections="keys: about:, driver:, points:")
     data = source.data
     head = validate(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.config import files
 from gateway.config.problems import KeyPath, did_you_mean, printable, quoted
 
 MAX_SECRET_BYTES = 64 * 2**10
@@ -112,13 +113,10 @@ def _credential(name: str, environment: Mapping[str, str]) -> str:
 
 
 def _content(path: Path, what: str) -> str:
-    if "\0" in str(path) or not path.is_file():
-        raise UnresolvedError(f"cannot read {what}: there is no file {path}")
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise UnresolvedError(f"cannot read {what}: {error.strerror}; check who may read {path}") from error
+        raw = files.read(path, most_bytes=MAX_SECRET_BYTES + 1)
+    except files.UnreadableFile as error:
+        raise UnresolvedError(f"{what}: {path}: {error}") from error
     if len(raw) > MAX_SECRET_BYTES:
         raise UnresolvedError(f"{what} is larger than {MAX_SECRET_BYTES // 1024} KiB")
     try:

@@ -52,6 +52,27 @@ def test_systemd_hears_of_start_life_reload_and_stop_in_this_order(
     assert gateway.ended() == 0
 
 
+def test_a_reload_that_meets_a_bug_is_told_and_over_and_the_gateway_runs_on(
+    gateway: Gateway, fleet: Fleet, systemd: socket.socket, tmp_path: Path
+) -> None:
+    packages = tmp_path / "packages"
+    (packages / "broken-1.dist-info").mkdir(parents=True)
+    (packages / "broken-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (packages / "broken-1.dist-info" / "entry_points.txt").write_text("[hub_gateway.drivers]\nbroken = broken:FAMILY\n")
+    (packages / "broken.py").write_text("FAMILY = 1 / 0\n")
+    gateway.settings["devices"] = [fleet.device(1)]
+    gateway.launch(NOTIFY_SOCKET=systemd.getsockname(), PYTHONPATH=str(packages))
+    _next(systemd, "READY=1")
+    _next(systemd, "STATUS=1 of 1")
+    gateway.settings["devices"] = [fleet.device(1) | {"driver": "broken"}]
+    gateway.write()
+    gateway.send(signal.SIGHUP)
+    _assert_reload(systemd, "STATUS=1 of 1 devices up; not connected: broker")
+    assert "ZeroDivisionError" in gateway.log
+    assert "the config was not reloaded, everything runs on as before" in gateway.log
+    assert gateway.stop() == 0
+
+
 async def test_the_watchdog_is_fed_while_the_destinations_are_waited_for(
     gateway: Gateway, scripted: Scripted, fleet: Fleet, systemd: socket.socket
 ) -> None:

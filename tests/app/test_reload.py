@@ -77,6 +77,14 @@ def test_a_bad_file_changes_nothing_and_is_told_why(reloaded: Gateway) -> None:
     until(lambda: reloaded.device("device-003")["readings"] > readings, "it reads on")
 
 
+def test_a_secret_whose_file_cannot_be_looked_up_changes_nothing(reloaded: Gateway) -> None:
+    reloaded.settings["destinations"][0] |= {"username": "u", "password": f"${{file:{'a' * 300}}}"}
+    readings = reloaded.device("device-003")["readings"]
+    reload(reloaded, outcome="the config was not reloaded")
+    assert reloaded.lines("destinations[0].password")[0].endswith(": cannot be read: File name too long")
+    until(lambda: reloaded.device("device-003")["readings"] > readings, "it reads on")
+
+
 def test_what_needs_a_restart_is_named_and_left_as_it_is(reloaded: Gateway) -> None:
     reloaded.settings["commands"] = {"enabled": True}
     acknowledged = reloaded.metric("destination_acknowledged_readings_total", "broker")

@@ -168,6 +168,7 @@ def test_buffers_that_cannot_be_opened_are_told_with_what_to_do(tmp_path: Path, 
     expected = {
         tmp_path / "file" / "buffer.db": "make the directory",
         tmp_path / "missing" / "buffer.db": "make the directory",
+        tmp_path / ("a" * 300) / "buffer.db": "File name too long",
         tmp_path / "folder": "Is a directory",
         tmp_path / "other": "is a database of another program; change buffer.path",
     }

@@ -76,7 +76,7 @@ MISTAKES = {
         "url: mqtt://h, tls: {}",
         "tls: has no effect: the url is not encrypted; use mqtts:// or wss://",
     ),
-    "a certificate that is not there": ("url: mqtts://h, tls: {ca: ca.pem}", "tls.ca: there is no file "),
+    "a certificate that is not there": ("url: mqtts://h, tls: {ca: ca.pem}", "ca.pem: there is no such file"),
     "an empty file name": ("url: mqtts://h, tls: {ca: ''}", "tls.ca: must be the name of a file"),
     "a NUL in a file name": (
         'url: mqtts://h, tls: {ca: "a\\0b"}',

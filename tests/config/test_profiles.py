@@ -247,11 +247,11 @@ class TestMistakes:
         ("profile", "message"),
         [
             ("vacon20", '"vacon20" is not a profile; did you mean "vacon-20"?; a file of your own is ./vacon20.yaml'),
-            ("./none.yaml", "there is no file none.yaml"),
+            ("./none.yaml", "none.yaml: there is no such file"),
             ("3", "must be the name of a profile, or of a YAML file"),
             ("''", "must be the name of a profile, or of a YAML file"),
-            ('"./a\\0.yaml"', "there is no file a\\x00.yaml"),
-            ("../../etc", "there is no file ../../etc"),
+            ('"./a\\0.yaml"', "a\\x00.yaml: there is no such file"),
+            ("../../etc", "../../etc: there is no such file"),
         ],
     )
     def test_a_profile_that_is_not_there(self, profile: str, message: str, told: Told) -> None:
