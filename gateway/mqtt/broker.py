@@ -90,21 +90,18 @@ class Broker:
             log.info("%s; trying without", refusal.message)
 
     async def _opened(self) -> Connection:
-        stream = await open_stream(self.address, self._settings.tls)
         password = self._settings.password
-        engine = Engine(
-            Hello(
-                address=self.address,
-                version=self._version,
-                client_id=self._client_id,
-                username=self._settings.username,
-                password=password.get_secret_value() if password is not None else None,
-                will=self._will,
-                will_retained=self._will_retained,
-                keepalive_s=self._settings.keepalive,
-            ),
-            stream,
+        hello = Hello(
+            address=self.address,
+            version=self._version,
+            client_id=self._client_id,
+            username=self._settings.username,
+            password=password.get_secret_value() if password is not None else None,
+            will=self._will,
+            will_retained=self._will_retained,
+            keepalive_s=self._settings.keepalive,
         )
+        engine = Engine(hello, await open_stream(self.address, self._settings.tls))
         try:
             await engine.greet(timeout_s=self._timeout_s)
         except BaseException:

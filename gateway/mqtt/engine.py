@@ -1,4 +1,4 @@
-"""paho-mqtt's protocol engine, driven by the event loop. The only module that imports paho.
+"""paho-mqtt's protocol engine, driven by the event loop. Only this module and `client` import paho.
 
 paho brings packets, properties and the WebSocket framing. Its thread, its reconnecting, its queue and its memory of
 unacknowledged messages are not used: each connection has a new client, so nothing is ever sent again behind our back.
@@ -8,22 +8,25 @@ See docs/decisions/0005-paho-on-the-event-loop.md.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.mqtt.client import GivenSocket
 from gateway.mqtt.packets import ANY_RECEIVE_MAXIMUM, Connack, Hello, Listener, Received, Version
 from gateway.mqtt.reasons import DestinationUnavailable, connection_ended
+
+log = logging.getLogger(__name__)
 
 LONGEST_KEEPALIVE_S = 65535
 LARGEST_RECEIVED_BYTES = 2**14
@@ -58,7 +61,12 @@ class Engine:
                 await asyncio.wait([greeting])
             greeting.exception()
             raise
-        except (OSError, WebsocketConnectionError) as error:
+        except (IndexError, UnicodeDecodeError) as error:
+            raise DestinationUnavailable(
+                f"{address}: the answer to the WebSocket upgrade has a header that cannot be read",
+                hint="the server must write Sec-WebSocket-Accept with a space after the colon, or use mqtt://",
+            ) from error
+        except OSError as error:
             raise DestinationUnavailable(
                 f"{address}: the connection ended before MQTT began: {error or type(error).__name__}",
                 hint="check the port and path of url",
@@ -145,6 +153,20 @@ class Engine:
             loop.remove_writer(number)
 
     def _read(self) -> None:
+        try:
+            self._take_packets()
+        except Exception as error:
+            # A fault, here or in paho. It would be met again at every byte that comes, with the same packet.
+            log.exception("cannot handle what %s has sent", self._hello.address)
+            self._forget_socket()
+            self._listener.on_end(
+                DestinationUnavailable(
+                    f"{self._hello.address} sent something that could not be handled: {error!r}",
+                    hint="this is a fault of hub-gateway: report it with the lines before this one",
+                )
+            )
+
+    def _take_packets(self) -> None:
         self._client.loop_read()
         if self._stream.fileno() < 0:
             return
@@ -200,8 +222,15 @@ class Engine:
     def _on_subscribe(
         self, _client: Client, _data: Any, _mid: int, codes: list[ReasonCode], properties: Properties | None
     ) -> None:
-        (code,) = codes
-        self._listener.on_suback(code.value, _said(properties))
+        if len(codes) == 1:
+            self._listener.on_suback(codes[0].value, _said(properties))
+        else:
+            self._listener.on_end(
+                DestinationUnavailable(
+                    f"{self._hello.address} answers one subscription with {len(codes)} reason codes",
+                    hint="this is a fault of the broker",
+                )
+            )
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         properties = message.properties
@@ -227,42 +256,14 @@ class Engine:
         self._forget_socket()
 
 
-class _GivenSocket(Client):
-    """A paho client that does not open its socket itself and takes a plain PUBACK without ceremony.
-
-    The private names of paho that the project touches are in this class; `docs/decisions/0005` says why.
-    """
-
-    def __init__(self, stream: socket.socket, **options: Any) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, **options)
-        self._given = stream
-        self.on_plain_puback: Callable[[int, int], None] | None = None
-        """Called with message id and reason code instead of `on_publish` when the PUBACK says nothing else."""
-
-    def _create_socket_connection(self) -> socket.socket:
-        return self._given
-
-    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
-        """MQTT 5, 3.4.2: message id; then, if there is more, a reason code; then, if there is more, properties."""
-        packet = self._in_packet["packet"]
-        if self.on_plain_puback is None or not 2 <= len(packet) <= 4 or any(packet[3:]):
-            return super()._handle_pubackcomp(cmd)
-        message_id = packet[0] << 8 | packet[1]
-        if self._out_messages.pop(message_id, None) is not None:
-            self._inflight_messages -= 1
-            self.on_plain_puback(message_id, packet[2] if len(packet) > 2 else 0)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-
-def _client(hello: Hello, stream: socket.socket) -> _GivenSocket:
-    client = _GivenSocket(
+def _client(hello: Hello, stream: socket.socket) -> GivenSocket:
+    client = GivenSocket(
         stream,
+        address=hello.address,
         client_id=hello.client_id,
         protocol=MQTTProtocolVersion.MQTTv5 if hello.version is Version.MQTT_5 else MQTTProtocolVersion.MQTTv311,
-        transport="websockets" if hello.address.websocket else "tcp",
         reconnect_on_failure=False,
     )
-    client.ws_set_options(path=hello.address.path)
     # No limits of paho's own: beyond one it queues without telling. `Connection.window` is the limit.
     client.max_inflight_messages_set(0)
     client.max_queued_messages_set(0)

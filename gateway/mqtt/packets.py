@@ -10,6 +10,7 @@ from gateway.mqtt.reasons import DestinationUnavailable
 from gateway.mqtt.stream import Address
 
 ANY_RECEIVE_MAXIMUM = 65535
+LONGEST_TEXT_BYTES = 65535
 
 
 class Version(Enum):
@@ -31,6 +32,15 @@ class Hello:
     will: tuple[str, bytes]
     will_retained: bool
     keepalive_s: float
+
+    def __post_init__(self) -> None:
+        """Raises `DestinationUnavailable` for a text that has no place in a packet."""
+        for key, text in (("username", self.username), ("password", self.password), ("client_id", self.client_id)):
+            trouble = _trouble(text or "")
+            if trouble is not None:
+                raise DestinationUnavailable(
+                    f"{self.address}: {key} cannot be sent: {trouble}", hint=f"set another {key}", needs_person=True
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +83,12 @@ class Listener(Protocol):
     def on_message(self, message: Received) -> None: ...
 
     def on_end(self, failure: DestinationUnavailable) -> None: ...
+
+
+def _trouble(text: str) -> str | None:
+    """Why MQTT cannot carry this text (MQTT 5.0, 1.5.4), or None."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    return f"it has {size} bytes, and {LONGEST_TEXT_BYTES} are the most" if size > LONGEST_TEXT_BYTES else None

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.mqtt import DestinationUnavailable
 
-CONNECT, PUBLISH, PINGREQ, DISCONNECT = 0x10, 0x30, 0xC0, 0xE0
+CONNECT, PUBLISH, PINGREQ, PINGRESP, DISCONNECT = 0x10, 0x30, 0xC0, 0xD0, 0xE0
 
 
 async def stay(client):
@@ -189,6 +189,57 @@ async def test_a_broker_with_quality_of_service_0_only_is_no_destination(scripte
     async with scripted.plays(script):
         with pytest.raises(DestinationUnavailable, match="accepts QoS 0 only") as refused:
             async with broker(scripted.url).connect():
+                pass
+    assert refused.value.needs_person
+
+
+@pytest.mark.parametrize("codes", [(), (0, 0)], ids=["none", "two"])
+async def test_a_broker_that_answers_a_subscription_wrongly_is_left(scripted, broker, codes):
+    async def script(client):
+        await client.version()
+        client.connack()
+        await client.packet()
+        client.send(0x90, 3 + len(codes), 0, 1, 0, *codes)
+        await client.packet()
+
+    async with scripted.plays(script), broker(scripted.url).connect() as connection:
+        with pytest.raises(DestinationUnavailable, match=f"one subscription with {len(codes)} reason codes"):
+            await asyncio.wait_for(connection.subscribe("hub/#"), 10)
+
+
+async def test_a_fault_in_taking_a_packet_ends_the_connection_and_is_met_once(scripted, broker, monkeypatch, caplog):
+    def faulty(*_):
+        raise ZeroDivisionError
+
+    async def script(client):
+        await client.version()
+        client.connack()
+        message_id, _, _ = await client.publish()
+        client.puback(message_id)
+        client.send(*[PINGRESP, 0] * 50)
+        await client.packet()
+
+    async with scripted.plays(script), broker(scripted.url).connect() as connection:
+        monkeypatch.setattr(connection, "on_puback", faulty)
+        connection.publish("hub/a", b"x", token=(1,))
+        with pytest.raises(DestinationUnavailable, match=r"could not be handled: ZeroDivisionError"):
+            await asyncio.wait_for(connection.acknowledgements(), 10)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({"username": "u" * 65536}, "username cannot be sent: it has 65536 bytes"),
+        ({"username": "u", "password": "é" * 32768}, "password cannot be sent: it has 65536 bytes"),
+        ({"username": "u\udcff"}, "username cannot be sent: it is not UTF-8"),
+        ({"client_id": "c" * 65536}, "client_id cannot be sent"),
+    ],
+)
+async def test_a_text_that_no_packet_can_carry_is_explained(scripted, broker, texts, words):
+    async with scripted.plays(stay):
+        with pytest.raises(DestinationUnavailable, match=words) as refused:
+            async with broker(scripted.url, **texts).connect():
                 pass
     assert refused.value.needs_person
 
