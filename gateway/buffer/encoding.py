@@ -7,8 +7,8 @@ body      array `[1.42,true,null]` aligned with the group's points, or, when mor
           (`Decimal`), so that 12.340 comes back as 12.340. Only readings that hold a decimal are written so.
 quality   NULL when everything is good, else an object `{"3":"bad:timeout"}` of what is not good, or a bare string
           `"bad:timeout"` when every point of the group has this one quality.
-checksum  CRC-32 of position, group, time, quality and body, less 2³¹ so that it takes 4 bytes. A bit that changes
-          inside a number leaves valid JSON, and SQLite has no checksums for what has left the write-ahead log.
+checksum  CRC-32 of the other columns, less 2³¹ so that it takes 4 bytes. A bit that changes inside a number leaves
+          valid JSON, and SQLite has no checksums for what has left the write-ahead log.
 points    array of `{"name":"speed","unit":"m/s"}`.
 ranges    array of `[first, last]`.
 held      `THROUGH HELD`: of the readings up to the position THROUGH so many are held.
@@ -73,8 +73,13 @@ def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality
 
 
 def checksum(position: int, group_id: int, observed_at_ns: int, body: str, quality: str | None) -> int:
-    """That of a row, by its columns."""
+    """That of a reading, by its columns."""
     return zlib.crc32(f"{position} {group_id} {observed_at_ns} {quality} {body}".encode()) - 2**31
+
+
+def checksum_of(*columns: object) -> int:
+    """That of another row."""
+    return zlib.crc32(" ".join(map(str, columns)).encode()) - 2**31
 
 
 def verify(row: Row) -> None:

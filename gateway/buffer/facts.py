@@ -67,8 +67,7 @@ def read_facts(database: sqlite3.Connection) -> Facts:
         for key, value in state.items():
             check_fact(key, value)
         places = {
-            name: decode_place(through, pending, waiting)
-            for name, through, pending, waiting in database.execute("SELECT * FROM destination")
+            name: decode_place(name, *columns) for name, *columns in database.execute("SELECT * FROM destination")
         }
         through, held = decode_held(state.get("held", "0 0"))
         return Facts(
@@ -76,7 +75,7 @@ def read_facts(database: sqlite3.Connection) -> Facts:
             places=places,
             held=held + _last(newest, places) - through,
             skipped=decode_ranges(state.get("skipped", "[]")),
-            groups=Groups(GroupRow(*row) for row in database.execute("SELECT * FROM point_group")),
+            groups=Groups(GroupRow.read(row) for row in database.execute("SELECT * FROM point_group")),
             oldest=oldest,
             oldest_ns=oldest_ns,
             newest=newest,

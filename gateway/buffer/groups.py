@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from drivers.model import PointGroup
 from drivers.settings import Priority
-from gateway.buffer.encoding import decode_group, encode_points
+from gateway.buffer.encoding import checksum_of, decode_group, encode_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,25 @@ class GroupRow:
     period_s: float
     priority: str
     points: str
+
+    @staticmethod
+    def read(columns: tuple[int, str, float, str, str, int | None]) -> GroupRow:
+        """As it stands in the database; earlier versions wrote no checksum. Raises TypeError or ValueError for what was
+        never written like this."""
+        row_id, device, period_s, priority, points, checksum = columns
+        row = GroupRow(row_id, device, float(period_s), priority, points)
+        if checksum not in (None, row.checksum):
+            raise ValueError(f"point group {row_id} is not what was written")
+        return row
+
+    @property
+    def checksum(self) -> int:
+        return checksum_of(self.id, self.device, float(self.period_s), self.priority, self.points)
+
+    @property
+    def columns(self) -> tuple[object, ...]:
+        """As it is written."""
+        return *astuple(self), self.checksum
 
 
 class Groups:

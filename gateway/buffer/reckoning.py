@@ -119,8 +119,8 @@ def _settle_places(target: sqlite3.Connection, found: Ranges) -> tuple[int, list
         pending.add(through + 1, last)
         places.append(pending)
         target.execute(
-            "UPDATE destination SET through = ?, pending = ?, waiting = ? WHERE name = ?",
-            (last, encode_ranges(pending), found.count_common(pending), name),
+            "INSERT OR REPLACE INTO destination (name, through, pending, waiting) VALUES (?, ?, ?, ?)",
+            (name, last, encode_ranges(pending), found.count_common(pending)),
         )
     return last, places
 

@@ -102,7 +102,12 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory
     groups: dict[int, PointGroup] = {}
 
     def check_group(row: Columns) -> None:
-        groups[row["id"]] = decode_group(row["device"], row["period_s"], points=row["points"])
+        columns = row["id"], row["device"], row["period_s"], row["priority"], row["points"], row.get("checksum")
+        group = GroupRow.read(columns)
+        groups[group.id] = decode_group(group.device, group.period_s, points=group.points)
+
+    def check_place(row: Columns) -> None:
+        decode_place(row["name"], row["through"], row["pending"], row["waiting"], row.get("checksum"))
 
     def check_content(row: Columns) -> None:
         group_id, observed_at_ns, body, quality = (
@@ -122,7 +127,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory
         "point_group": check_group,
         "reading": check_reading,
         "set_aside": check_content,
-        "destination": lambda row: decode_place(row["through"], row["pending"], row["waiting"]),
+        "destination": check_place,
     }
     tables = [name for (name,) in target.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
     for table in sorted(tables, key=lambda name: name != "point_group"):  # groups first: the checks need them
@@ -134,10 +139,12 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, memory: Memory
 
 def _complete(target: sqlite3.Connection, memory: Memory) -> None:
     target.execute("BEGIN")
-    target.executemany("INSERT OR REPLACE INTO point_group VALUES (?, ?, ?, ?, ?)", map(astuple, memory.groups))
+    target.executemany(
+        "INSERT OR REPLACE INTO point_group VALUES (?, ?, ?, ?, ?, ?)", [row.columns for row in memory.groups]
+    )
     target.executemany("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?, ?)", memory.rows)
     target.execute("DELETE FROM destination")
-    target.executemany("INSERT INTO destination VALUES (?, ?, ?, ?)", memory.places)
+    target.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?)", memory.places)
     target.execute("DELETE FROM clock_era")
     target.executemany(
         "INSERT INTO clock_era VALUES (?, ?, ?, ?, ?)", [(first, *astuple(era)) for first, era in memory.eras]

@@ -95,7 +95,7 @@ async def write_settlement(database: aiosqlite.Connection, settlement: Settlemen
         await database.execute_fetchall(
             "DELETE FROM destination WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(settlement.left),)
         )
-    await database.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?)", settlement.destinations)
+    await database.executemany("INSERT OR REPLACE INTO destination VALUES (?,?,?,?,?)", settlement.destinations)
     facts = {**settlement.facts, "held": encode_held(settlement.through, settlement.held)}
     await database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", facts.items())
     if settlement.done:

@@ -13,7 +13,7 @@ from gateway.buffer.encoding import encode_held, encode_ranges
 from gateway.buffer.episodes import statements
 from gateway.buffer.eras import Eras, read_eras
 from gateway.buffer.facts import NOTE, Facts
-from gateway.buffer.groups import Groups
+from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.mark import Mark
 from gateway.buffer.places import Place, encode_place
@@ -97,7 +97,7 @@ def stand(
         "skipped": encode_ranges(facts.skipped),  # positions that no reading has, for whoever looks for gaps
         NOTE: "",
     }
-    _write_down(database, backlogs, orphaned, last=mark.last, state=state, episodes=episodes)
+    _write_down(database, backlogs, orphaned, last=mark.last, state=state, episodes=episodes, groups=facts.groups.rows)
     firsts = (orphaned.first, *(one.pending.first for one in backlogs.values()))
     return Opened(
         mark=mark._replace(first=min((first for first in firsts if first is not None), default=mark.last + 1)),
@@ -140,13 +140,18 @@ def _write_down(
     last: int,
     state: Mapping[str, str],
     episodes: Sequence[Episode],
+    groups: Sequence[GroupRow],
 ) -> None:
     rows = [encode_place(name, last, one.pending, one.waiting) for name, one in backlogs.items()]
     rows += [encode_place(ORPHANED, last, orphaned, 0)] if orphaned else []
     database.execute("BEGIN IMMEDIATE")
     database.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
     database.execute("DELETE FROM destination")
-    database.executemany("INSERT INTO destination VALUES (?, ?, ?, ?)", rows)
+    database.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?)", rows)
+    database.executemany(
+        "UPDATE point_group SET checksum = ? WHERE id = ? AND checksum IS NULL",
+        [(group.checksum, group.id) for group in groups],
+    )
     for statement, values in statements(episodes):
         database.executemany(statement, values)
     database.execute("COMMIT")

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple
 from functools import cache
 from itertools import chain, pairwise
 from pathlib import Path
@@ -60,11 +59,11 @@ class Store:
 
     async def insert_groups(self, rows: Sequence[GroupRow]) -> None:
         """Commit all of them in one statement: at start-up every device brings its groups at once."""
-        values = ",".join(["(?,?,?,?,?)"] * len(rows))
+        values = ",".join(["(?,?,?,?,?,?)"] * len(rows))
         with explained(self._path, "commit point groups to"):
             await self._writer.execute_fetchall(
                 f"INSERT OR REPLACE INTO point_group VALUES {values}",  # noqa: S608  only ?
-                list(chain.from_iterable(astuple(row) for row in rows)),
+                list(chain.from_iterable(row.columns for row in rows)),
             )
 
     async def begin_era(self, first: int, era: Era, *, ended_boot_ns: int) -> None:

@@ -149,7 +149,10 @@ class Beside(RuleBasedStateMachine):
         with closing(sqlite3.connect(self.path, isolation_level=None)) as database:
             database.execute("INSERT INTO state VALUES ('epoch', 'inherited'), ('held', ?)", (f"20 {INHERITED}",))
             points = '[{"name":"number","unit":""},{"name":"text","unit":""}]'
-            database.execute("INSERT INTO point_group VALUES (1, 'device', 1.0, 'normal', ?)", (points,))
+            group = (1, "device", 1.0, "normal", points)
+            database.execute(
+                "INSERT INTO point_group (id, device, period_s, priority, points) VALUES (?, ?, ?, ?, ?)", group
+            )
             for position in range(1, INHERITED + 1):
                 self.appended, self.last, self.now_ns = position, position, self.now_ns + 1000
                 self.model.append(position, position, self.now_ns, Priority.NORMAL)
@@ -158,7 +161,10 @@ class Beside(RuleBasedStateMachine):
                     (position, self.now_ns, f'[{position},""]'),
                 )
             for name, pending, waiting in (("a", "[[1,4],[9,20]]", 16), ("b", "[[1,20]]", 20)):
-                database.execute("INSERT INTO destination VALUES (?, 20, ?, ?)", (name, pending, waiting))
+                place = (name, pending, waiting)
+                database.execute(
+                    "INSERT INTO destination (name, through, pending, waiting) VALUES (?, 20, ?, ?)", place
+                )
         self.model.waiting["a"] -= set(range(5, 9))
 
     def image(self) -> tuple[bytes, bytes]:

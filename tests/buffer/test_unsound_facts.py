@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from drivers.model import Point, PointGroup, Reading
 from gateway.buffer import Buffer, BufferUnavailable, inspect
 from gateway.buffer.bounds import PAGE_BYTES
 from gateway.buffer.damage import suspicion
@@ -107,8 +108,11 @@ async def test_what_cannot_be_left_out_is_reported(bench: Bench, monkeypatch: py
     "spoilt",
     [
         "pending = '[{1,50]]'",
-        "pending = '[[6,50]]'",  # fewer than it says
-        "pending = '[[1,58]]'",  # beyond what it says
+        "pending = '[[6,50]]'",
+        "pending = '[[6,50]]', checksum = NULL",  # of an earlier version: fewer than it says
+        "pending = '[[1,58]]', checksum = NULL",  # beyond what it says
+        "pending = '[[3,50]]', waiting = 48",
+        "name = 'c'",
         "pending = x'00'",
         "through = 'soon'",
         "waiting = 0.5",
@@ -156,11 +160,44 @@ async def test_what_is_to_be_deleted_after_a_start_are_positions_with_rows(bench
     change(
         bench,
         "DELETE FROM reading WHERE id BETWEEN 2 AND 9 OR id BETWEEN 12 AND 18",
-        "UPDATE destination SET pending = '[[1,1],[20,20]]', waiting = 2",
+        "UPDATE destination SET pending = '[[1,1],[20,20]]', waiting = 2, checksum = NULL",
     )
     with mark_of(bench.path) as marks:
         opened = prepare(bench.settings, destinations={"broker": Start.NOW}, marks=marks, clock=bench.clock)
     assert list(opened.backlogs.done) == [(10, 19)]
+
+
+# Groups of points
+
+
+async def test_values_never_go_out_under_another_name(bench: Bench) -> None:
+    other = PointGroup("outfeed", 1.0, (Point("speed"), Point("text")))
+    async with bench.open() as buffer:
+        for number in range(5):
+            buffer.append(bench.reading(float(number)))
+            buffer.append(Reading(other, bench.now_ns, (float(number), "")))
+        await buffer.flush()
+    change(bench, """UPDATE point_group SET points = replace(points, '"speed"', '"speec"') WHERE device = 'outfeed'""")
+    for opened in range(2):
+        async with bench.open() as buffer:
+            names = [one.reading.group.names for one in await buffer.peek("broker", after=0)]
+            assert names == [bench.group.names] * 5
+            assert bench.health.dropped["damaged"] == (0 if opened else 5)
+    async with bench.open() as buffer:
+        buffer.append(Reading(other, bench.now_ns, (9.0, "")))
+        await buffer.flush()
+        assert (await buffer.peek("broker", after=0))[-1].reading.group.names == ("speed", "text")
+
+
+async def test_what_an_earlier_version_wrote_is_checked_once_it_was_taken_for_good(bench: Bench) -> None:
+    await fill(bench, 5)
+    change(bench, "UPDATE point_group SET checksum = NULL", "UPDATE destination SET checksum = NULL")
+    async with bench.open() as buffer:
+        assert buffer.backlog("broker") == 5
+    change(bench, "UPDATE point_group SET device = 'infeee'")
+    async with bench.open() as buffer:
+        assert buffer.backlog("broker") == 0
+        assert bench.health.dropped["damaged"] == 5
 
 
 # What was set aside
