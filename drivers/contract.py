@@ -30,12 +30,12 @@ class DriverError(Exception):
     """Something between the gateway and a device went wrong.
 
     `reason` becomes the quality and the metric label; `message` says what was attempted, on what and what came back;
-    `hint` says what a person at the machine can do about it.
+    `hint` says what a person at the machine can do about it. Raises ValueError for a text that is no `Reason`.
     """
 
     def __init__(self, message: str, *, reason: Reason, hint: str = "") -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason = Reason(reason)
         self.message = message
         self.hint = hint
 

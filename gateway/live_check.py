@@ -99,7 +99,7 @@ async def _check_link(link: LinkSettings, *, state_folder: Path) -> list[Trial]:
                             assert isinstance(session, Session)
                             found += await _read(session, waiting[0])
                             del waiting[0]
-        except DeviceUnavailable as error:
+        except DriverError as error:
             failed = error
         except TimeoutError:
             hint = "the driver should have given up by itself; report it"

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SEND_S = 0.5
 EXTEND_S = 30.0
@@ -18,7 +18,7 @@ EXTEND_S = 30.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notifier:
     """Sends each notification as one datagram and keeps no socket; without an address it sends nothing."""
 
@@ -26,6 +26,8 @@ class Notifier:
     """Where systemd listens, as the kernel names it: a path, or an abstract name that begins with NUL."""
     watchdog_interval_s: float | None = None
     """Call `watchdog` this often (half the time systemd allows); None when systemd does not watch this process."""
+    _lost: int = field(default=0, init=False)
+    """Notifications that could not be sent since the last one that was."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> Notifier:
@@ -64,7 +66,13 @@ class Notifier:
                 sender.settimeout(SEND_S)
                 sender.sendto("\n".join(fields).encode(errors="replace"), self.address)
         except OSError as error:
-            _log.warning("cannot notify systemd on $NOTIFY_SOCKET of %s: %s", fields[0], error)
+            if not self._lost:
+                _log.warning("cannot notify systemd on $NOTIFY_SOCKET of %s: %s", fields[0], error)
+            self._lost += 1
+        else:
+            if self._lost:
+                _log.warning("systemd is notified again; %d notifications did not reach it", self._lost)
+            self._lost = 0
 
 
 def _address(variable: str) -> str | None:

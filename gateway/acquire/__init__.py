@@ -2,7 +2,8 @@
 
 The supervisor holds all policy, the driver none. The type of an error is the decision:
 
-- `DeviceUnavailable`: leave the session, every point of the link goes bad once, back off, connect again.
+- `DeviceUnavailable`: leave the session, every point of the link goes bad once, back off, connect again. So it is with
+  any error while connecting or listening.
 - `BadResponse`: this reading is bad. A device that does not answer at all, or `FAILURES_IN_A_ROW` times wrongly, trips
   its breaker: its points go bad once and it is probed ever more rarely, so on a shared line it costs the others one
   timeout per probe. When every device of a link is in that state, the link itself is suspect and is connected anew.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from drivers.contract import BadResponse, DeviceUnavailable, DriverError
+from drivers.contract import BadResponse, DriverError
 from drivers.model import Level, PointGroup, Reading, Reason, all_bad
 from drivers.settings import DeviceSettings, Priority
 from gateway.backoff import Backoff
@@ -112,7 +112,7 @@ class Device:
         elif self.failures == 1 and self._down_since_s is None:
             log.warning("%s: %s", self._settings.name, error, extra={"device": self._settings.name})
 
-    def lost(self, error: DeviceUnavailable, *, now_ns: int, now_s: float) -> None:
+    def lost(self, error: DriverError, *, now_ns: int, now_s: float) -> None:
         """The link went, and the device with it. The next session may try it at once."""
         self.health.errors[error.reason.value] += 1
         self.failures = 0

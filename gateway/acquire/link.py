@@ -71,7 +71,7 @@ class Link:
                                 await self._stream(session)
                             else:
                                 await self._poll(session)
-            except DeviceUnavailable as error:
+            except DriverError as error:
                 now_ns = self._clocks.wall_ns()
                 for device in self._devices.values():
                     device.lost(error, now_ns=now_ns, now_s=self._clocks.monotonic_s())
@@ -161,12 +161,10 @@ class Link:
                 device = self._devices[reading.group.device]
                 if device.spoke(reading, now_s=self._clocks.monotonic_s()):
                     self._backoff.reset()
-        except BadResponse as error:
-            raise _ended(self._driver.link, error) from error
         finally:
             if isinstance(readings, AsyncGenerator):
                 await readings.aclose()
-        raise _ended(self._driver.link, None)
+        raise DeviceUnavailable(f"{self._driver.link} ended its readings", reason=Reason.COMM_FAILURE)
 
     async def _repeat_states(self) -> NoReturn:
         while True:
@@ -188,9 +186,3 @@ class Link:
 def _check_size(reading: Reading) -> None:
     if len(reading.values) != len(reading.group.points):
         raise ValueError(f"{len(reading.values)} values for {len(reading.group.points)} points")
-
-
-def _ended(link: str, error: DriverError | None) -> DeviceUnavailable:
-    if error is None:
-        return DeviceUnavailable(f"{link} ended its readings", reason=Reason.COMM_FAILURE)
-    return DeviceUnavailable(error.message, reason=error.reason, hint=error.hint)

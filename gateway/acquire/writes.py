@@ -18,7 +18,7 @@ log = logging.getLogger(__package__)
 MOST_WAITING = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Request:
     group: PointGroup
     point: Point
@@ -51,11 +51,15 @@ class Writes:
                 reason=Reason.TIMEOUT,
                 hint="send fewer commands at a time",
             )
-        done: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-        self._requests.append(_Request(group, point, value, done))
+        request = _Request(group, point, value, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
         if self._sleeper is not None:
             _wake(self._sleeper)
-        return await done
+        try:
+            return await request.done
+        finally:
+            if request in self._requests:  # cancelled before its turn
+                self._requests.remove(request)
 
     @contextmanager
     def open(self, session: object) -> Iterator[None]:

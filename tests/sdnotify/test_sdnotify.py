@@ -88,6 +88,22 @@ def test_a_socket_that_is_gone_is_a_warning_and_no_more(address: str, caplog: py
     assert "cannot notify systemd" in caplog.text
 
 
+def test_a_socket_that_comes_and_goes_is_told_at_its_edges(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "notify"
+    notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(path)})
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            notifier.watchdog()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(str(path))
+            notifier.watchdog()
+            notifier.watchdog()
+        notifier.watchdog()
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    lost = "cannot notify systemd on $NOTIFY_SOCKET of WATCHDOG=1"
+    assert told == [lost, "systemd is notified again; 3 notifications did not reach it", lost]
+
+
 def test_a_status_too_long_for_a_datagram_is_a_warning_and_no_more(
     systemd: Systemd, caplog: pytest.LogCaptureFixture
 ) -> None:
