@@ -148,6 +148,10 @@ class Commands:
                 message, address, destination, CommandOutcome.FAILED, "interrupted; it may have been carried out"
             )
             raise
+        except Exception as error:  # the sender waits for an answer all the same
+            log.exception("a command on %s met a fault; report it with this traceback", message.topic)
+            outcome = CommandOutcome.FAILED
+            text = f"it met a fault of hub-gateway ({error!r}), and may have been carried out or not"
         else:
             self._tell(message, address, destination, CommandOutcome.WRITTEN, f"now it is {value!s}")
             return CommandOutcome.WRITTEN, answered(value)

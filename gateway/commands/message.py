@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from gateway.decimals import number
 LARGEST_BYTES = 4096
 _MOST_DIGITS = 308
 """More than a float64 has before its point (IEEE 754), and so more than any device has."""
+_OUT_OF_REACH = "the value is further from 1 than any device can tell"
 
 
 def parse(payload: bytes) -> Value:
@@ -26,7 +27,7 @@ def parse(payload: bytes) -> Value:
         raise ValueError(f"the payload has {len(payload)} bytes; a command has at most {LARGEST_BYTES}")
     try:
         command = json.loads(
-            payload.decode(), parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_each_key_once
+            payload.decode(), parse_float=_decimal, parse_constant=_no_number, object_pairs_hook=_each_key_once
         )
     except RecursionError:
         raise ValueError('the payload is nested too deep; send {"value": …}') from None
@@ -60,10 +61,17 @@ def _value(value: Any) -> Value:
             raise ValueError("the value has half a character in it (a lone surrogate)") from None
         return value
     if isinstance(value, int | Decimal) and not -_MOST_DIGITS < Decimal(value).adjusted() < _MOST_DIGITS:
-        raise ValueError("the value is further from 1 than any device can tell")
+        raise ValueError(_OUT_OF_REACH)
     if isinstance(value, bool | int | Decimal):
         return value
     raise ValueError("the value must be true, false, a number or text")
+
+
+def _decimal(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:  # an exponent beyond what even Decimal has
+        raise ValueError(_OUT_OF_REACH) from None
 
 
 def _no_number(name: str) -> Value:

@@ -133,6 +133,23 @@ async def test_an_error_of_the_device_is_told_with_its_hint(
     assert hub.outcomes == {"failed": 1}
 
 
+async def test_a_fault_is_answered_and_logged_with_its_traceback(
+    mosquitto: Mosquitto, gateway: Callable[..., Gateway], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def faulty(_value: Value) -> Value:
+        raise ZeroDivisionError("division by zero")
+
+    mosquitto.start()
+    hub = gateway(faulty)
+    async with hub.connected():
+        answer = await ask(mosquitto, '{"value": 1}')
+    assert answer["error"] == (
+        "it met a fault of hub-gateway (ZeroDivisionError('division by zero')), and may have been carried out or not"
+    )
+    assert hub.outcomes == {"failed": 1}
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
+
+
 async def test_what_the_driver_refuses_may_be_sent_again(mosquitto: Mosquitto, gateway: Callable[..., Gateway]) -> None:
     async def refuse(_value: Value) -> Value:
         raise ValueError("not while it moves")

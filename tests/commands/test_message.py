@@ -47,6 +47,8 @@ def test_a_value_is_what_was_sent_digit_for_digit(payload: bytes, value: object)
         (b'{"value": -Infinity}', "-Infinity is not a number"),
         (b'{"value": 1e999999999}', "further from 1 than any device can tell"),
         (b'{"value": 1e-999999999}', "further from 1 than any device can tell"),
+        (b'{"value": 1e99999999999999999999}', "further from 1 than any device can tell"),
+        (b'{"value": 0e-99999999999999999999}', "further from 1 than any device can tell"),
         (b'{"value": ' + b"9" * 309 + b"}", "further from 1 than any device can tell"),
         (b'{"value": "\\ud800"}', "half a character"),
         (b'{"value": "\xff"}', "not text in UTF-8"),
