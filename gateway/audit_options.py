@@ -10,6 +10,8 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 
 from gateway.config import DestinationSettings, Settings, TlsSettings
+from gateway.mqtt.packets import unsendable
+from gateway.mqtt.stream import Address
 
 _OF_A_BROKER = ("username", "password_file", "ca", "certificate", "key")
 
@@ -36,11 +38,11 @@ def audit_of(parsed: argparse.Namespace, settings: Settings | None) -> Audit:
     if settings is None:
         if parsed.destination is not None:
             raise BadOption("--destination names one of a config: give the config with -c instead of --broker")
-        return Audit(_broker(parsed), [parsed.topic or "hub/#"])
+        return Audit(_usable(_broker(parsed)), [parsed.topic or "hub/#"])
     given = [name for name in _OF_A_BROKER if getattr(parsed, name) is not None]
     if given:
         raise BadOption(f"--{given[0].replace('_', '-')} goes with --broker; with -c the config says it")
-    destination = _destination(parsed.destination, settings)
+    destination = _usable(_destination(parsed.destination, settings))
     site, gateway = settings.gateway.site, settings.gateway.id
     filled = destination.topic.replace("{site}", site).replace("{gateway}", gateway)
     own = "/".join("+" if "{device}" in level else level for level in filled.split("/"))
@@ -79,7 +81,25 @@ def _broker(parsed: argparse.Namespace) -> DestinationSettings:
         )
     except OSError as error:
         raise BadOption(f"--password-file {parsed.password_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadOption(f"--password-file {parsed.password_file}: it is not text in UTF-8") from error
     except ValidationError as error:
         first = error.errors()[0]
         option = {"url": "broker", "password": "password-file", "tls": "ca"}.get(str(first["loc"][0]), first["loc"][0])
         raise BadOption(f"--{option}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _usable(destination: DestinationSettings) -> DestinationSettings:
+    """Raises `BadOption` for what looks right, and still cannot be sent or looked up."""
+    password = destination.password
+    texts = {"username": destination.username, "password": password.get_secret_value() if password else None}
+    for name, text in texts.items():
+        trouble = unsendable(text or "")
+        if trouble is not None:
+            raise BadOption(f"the {name} cannot be sent: {trouble}")
+    host = Address.parse(destination.url).host
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise BadOption(f'there can be no host with the name "{host}"') from error
+    return destination

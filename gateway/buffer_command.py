@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isinf
+from pathlib import Path
 
 import orjson
 
@@ -28,13 +30,8 @@ def print_buffer(what: str, settings: Settings, *, destination: str | None, coun
 
     `tail` prints the newest `count` readings. Raises `BufferUnavailable` or `UnknownDestination`.
     """
-    try:
+    with _reachable(settings.buffer.path):
         _print(what, settings, destination=destination, count=count)
-    except PermissionError as error:
-        raise BufferUnavailable(
-            f"cannot read the buffer {settings.buffer.path}: {error.strerror}",
-            hint="read it as the gateway's user or as root",
-        ) from error
 
 
 def _print(what: str, settings: Settings, *, destination: str | None, count: int) -> None:
@@ -60,7 +57,7 @@ def send_again(settings: Settings, *, destination: str | None) -> None:
     if destination is not None and destination not in configured:
         raise UnknownDestination("the config", destination, configured)
     chosen = configured if destination is None else [destination]
-    try:
+    with _reachable(path):
         asked = retries.request(path, chosen, since_ns=time.time_ns() - int(settings.buffer.max_age * 1e9))
         for one in asked:
             print(f"{one.destination}: {one.readings} readings will be sent again")
@@ -74,9 +71,21 @@ def send_again(settings: Settings, *, destination: str | None) -> None:
                     _tell(f"{readings} for {name} stay: no destination in the config has that name")
         if any(one.readings for one in asked) and not _are_taken(settings):
             _tell("no gateway has taken them yet: they go out when it runs")
-    except PermissionError as error:
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    """Raises `BufferUnavailable` when the system does not let us get at the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # not of a file, but of what is printed
+            raise
         raise BufferUnavailable(
-            f"cannot open the buffer {path}: {error.strerror}", hint="run this as the gateway's user or as root"
+            f"cannot open the buffer {path}: {error.strerror}",
+            hint="run this as the gateway's user or as root"
+            if isinstance(error, PermissionError)
+            else "check buffer.path",
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -29,6 +30,10 @@ _BUFFER_VIEWS = {
 }
 
 
+_CANNOT_PRINT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""`hub-gateway buffer export > FILE` on a full disk, on one that fails."""
+
+
 class Exit(IntEnum):
     """Exit codes; the non-zero ones are those of sysexits.h."""
 
@@ -51,9 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command(parsed)
         sys.stdout.flush()
     except BrokenPipeError:  # `hub-gateway … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes on its way out
+        _drop_output()
         return Exit.OK
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_PRINT:
+            raise
+        _drop_output()
+        print(f"hub-gateway: cannot write the output: {error.strerror}", file=sys.stderr)
+        return Exit.IO_ERROR
     return code
+
+
+def _drop_output() -> None:
+    """Throw away what Python still flushes on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(parsed: argparse.Namespace) -> Exit:
@@ -229,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
             view.add_argument("--destination", metavar="NAME", help="only what this destination has refused")
             view.add_argument("--retry", action="store_true", help="have them sent again, under their old ids")
         if name == "tail":
-            view.add_argument("-n", "--count", type=int, default=20, metavar="N", help="how many (default 20)")
+            view.add_argument("-n", "--count", type=_count, default=20, metavar="N", help="how many (default 20)")
     audit = add("audit", _audit, "listen to a broker and prove that no reading is missing", with_config=False)
     whence = audit.add_mutually_exclusive_group(required=True)
     whence.add_argument("--broker", metavar="URL", help="for example mqtts://broker.example:8883")
@@ -300,6 +316,16 @@ def _run_tool(parsed: argparse.Namespace) -> Exit:
         return Exit.UNAVAILABLE
     except KeyboardInterrupt:
         return Exit.OK
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return count
 
 
 def _duration(text: str) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.audit.verdict import Span
+from gateway.buffer import BufferUnavailable
 from gateway.buffer.encoding import decode_ranges
 from gateway.buffer.inspect import find_destination, reading_buffer
 from gateway.buffer.ranges import Ranges
@@ -59,7 +61,7 @@ class Account:
 
 def read_book(path: Path, destination: str) -> Book:
     """Raises `BufferUnavailable` or `UnknownDestination`."""
-    with reading_buffer(path) as database:
+    with _reading(path) as database:
         return _book(database, path, destination)
 
 
@@ -71,7 +73,7 @@ def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
     no gap.
     """
     left = Ranges(spans)
-    with reading_buffer(path) as database:
+    with _reading(path) as database:
         database.execute("BEGIN")
         pending = _book(database, path, destination).pending
         waiting = 0
@@ -115,3 +117,14 @@ def _book(database: sqlite3.Connection, path: Path, destination: str) -> Book:
     last = max(through, newest)
     pending.add(through + 1, last)
     return Book(epoch, last, pending)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with reading_buffer(path) as database:
+            yield database
+    except OSError as error:  # its folder cannot be entered
+        raise BufferUnavailable(
+            f"cannot open the buffer {path}: {error.strerror}", hint="run this as the gateway's user or as root"
+        ) from error

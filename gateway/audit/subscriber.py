@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.audit.ledger import Ledger
 from gateway.config import DestinationSettings
-from gateway.mqtt.stream import Address
+from gateway.mqtt.stream import Address, no_passphrase
 
 _ANSWER_S = 5.0
 _SESSION_S = 3600
@@ -109,7 +109,10 @@ class _Subscriber:
         client.on_unsubscribe = self._on_unsubscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
-        await asyncio.to_thread(partial(_connect, client, self._broker, self._version, keep=True))
+        try:
+            await asyncio.to_thread(partial(_connect, client, self._broker, self._version, keep=True))
+        except (IndexError, UnicodeDecodeError) as error:
+            raise OSError("the answer to the WebSocket upgrade has a header that cannot be read") from error
         client.loop_start()
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -163,7 +166,7 @@ class _Subscriber:
             tls = self._broker.tls
             context = ssl.create_default_context(cafile=tls.ca if tls else None)
             if tls is not None and tls.certificate is not None:
-                context.load_cert_chain(tls.certificate, tls.key)
+                context.load_cert_chain(tls.certificate, tls.key, password=no_passphrase)
             client.tls_set_context(context)
         return client
 

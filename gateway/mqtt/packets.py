@@ -36,7 +36,7 @@ class Hello:
     def __post_init__(self) -> None:
         """Raises `DestinationUnavailable` for a text that has no place in a packet."""
         for key, text in (("username", self.username), ("password", self.password), ("client_id", self.client_id)):
-            trouble = _trouble(text or "")
+            trouble = unsendable(text or "")
             if trouble is not None:
                 raise DestinationUnavailable(
                     f"{self.address}: {key} cannot be sent: {trouble}", hint=f"set another {key}", needs_person=True
@@ -85,7 +85,7 @@ class Listener(Protocol):
     def on_end(self, failure: DestinationUnavailable) -> None: ...
 
 
-def _trouble(text: str) -> str | None:
+def unsendable(text: str) -> str | None:
     """Why MQTT cannot carry this text (MQTT 5.0, 1.5.4), or None."""
     try:
         size = len(text.encode())

@@ -81,6 +81,11 @@ async def open_stream(address: Address, tls: TlsSettings | None) -> socket.socke
     return encrypted
 
 
+def no_passphrase() -> str:
+    """Called by OpenSSL for a key with a passphrase; without it, it would ask the terminal and wait there."""
+    raise OSError("the key has a passphrase, which nobody is there to type")
+
+
 async def _open_tcp(address: Address) -> socket.socket:
     loop = asyncio.get_running_loop()
     try:
@@ -125,7 +130,7 @@ async def _context(address: Address, tls: TlsSettings | None) -> ssl.SSLContext:
     def build() -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=files.ca)
         if files.certificate is not None:
-            context.load_cert_chain(files.certificate, files.key)
+            context.load_cert_chain(files.certificate, files.key, password=no_passphrase)
         return context
 
     try:
@@ -134,7 +139,7 @@ async def _context(address: Address, tls: TlsSettings | None) -> ssl.SSLContext:
         names = ", ".join(str(name) for name in (files.ca, files.certificate, files.key) if name is not None)
         raise DestinationUnavailable(
             f"{address}: cannot use the TLS files {names or 'of the system'}: {error}",
-            hint="each must be readable PEM, and the key must belong to the certificate",
+            hint="each must be readable PEM, and the key must belong to the certificate and have no passphrase",
             needs_person=True,
         ) from error
 

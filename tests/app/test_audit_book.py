@@ -10,7 +10,7 @@ import pytest
 
 from drivers.model import Point, PointGroup, Reading
 from gateway.audit.book import account, read_book
-from gateway.buffer import Buffer, UnknownDestination
+from gateway.buffer import Buffer, BufferUnavailable, UnknownDestination
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
@@ -91,3 +91,8 @@ async def test_what_was_dropped_for_another_destination_accounts_for_nothing(tmp
         database.execute("DELETE FROM dropped_for")  # as an older gateway has left it
         database.commit()
     assert account(path, "a", [(3, 4)]).dropped == 2
+
+
+def test_a_buffer_that_the_system_does_not_reach_is_told_as_such() -> None:
+    with pytest.raises(BufferUnavailable, match=r"cannot open the buffer long.*: File name too long"):
+        read_book(Path("long" * 100), "broker")

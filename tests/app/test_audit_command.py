@@ -176,12 +176,33 @@ def test_the_lines_for_a_consumer_print_gaps_and_copies(tmp_path: Path) -> None:
         (["--broker", "mqtt://x", "--topic", "a/b+"], 78, "--topic 'a/b+' is no topic filter"),
         (["--broker", "mqtt://x", "--destination", "y"], 78, "--destination names one of a config"),
         (["--broker", "mqtt://x", "--username", "u", "--password-file", "/none"], 78, "--password-file /none: No such"),
+        (
+            ["--broker", "mqtt://x", "--username", "u", "--password-file", sys.executable],
+            78,
+            f"--password-file {sys.executable}: it is not text in UTF-8",
+        ),
+        (
+            ["--broker", "mqtt://x", "--username", "\udcff"],
+            78,
+            "the username cannot be sent: it is not UTF-8",
+        ),
+        (["--broker", "mqtt://..:1"], 78, 'there can be no host with the name ".."'),
     ],
 )
 def test_options_that_cannot_be_used_are_told(options: list[str], code: int, told: str) -> None:
     done = hub_gateway("audit", "--for", "1s", *options)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"hub-gateway audit: {told}"), done.stderr
+
+
+def test_a_key_with_a_passphrase_is_told_and_not_asked_for(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=audit", "-passout", "pass:secret"]
+    subprocess.run([*made, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    options = ["--broker", "mqtts://127.0.0.1", "--certificate", certificate, "--key", key]
+    done = hub_gateway("audit", "--for", "1s", *options, start_new_session=True)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "the key has a passphrase" in done.stderr
 
 
 def test_nobody_there_and_nothing_heard_are_no_proof(mosquitto: Mosquitto) -> None:

@@ -69,6 +69,7 @@ def test_a_config_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         (("buffer", "-c", "x"), "invalid choice"),
         (("run", "-c", "x", "--log-format", "xml"), "invalid choice: 'xml' (choose from 'text', 'json')"),
         (("demo", "--for", "soon"), "'soon' needs a number and a unit"),
+        (("buffer", "tail", "-c", "x", "-n", "-1"), "'-1' is not a number from 0 on"),
     ],
 )
 def test_bad_usage_is_told_with_code_2(arguments: tuple[str, ...], told: str) -> None:
@@ -106,6 +107,14 @@ def test_a_reader_that_has_gone_away_is_no_error(arguments: tuple[str, ...]) -> 
     assert (told.returncode, told.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", [("schema",), ("check", "-c", EXAMPLE)])
+def test_a_full_disk_that_takes_no_output_is_told(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = hub_gateway(*arguments, stdout=full)
+    assert told.returncode == 74
+    assert told.stderr == "hub-gateway: cannot write the output: No space left on device\n"
+
+
 @pytest.mark.parametrize("view", ["status", "export"])
 def test_a_buffer_that_does_not_exist_yet_is_told_as_such(tmp_path: Path, view: str) -> None:
     config = _config(tmp_path)
@@ -115,6 +124,14 @@ def test_a_buffer_that_does_not_exist_yet_is_told_as_such(tmp_path: Path, view: 
         f"hub-gateway: there is no buffer at {tmp_path}/gateway/buffer.db; "
         "check buffer.path; the first `run` makes it\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("set-aside", "--retry")], ids=["read", "write"])
+def test_a_buffer_whose_path_no_system_can_have_is_told_as_such(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path = tmp_path / ("long" * 100)
+    told = hub_gateway("buffer", *arguments, "-c", _config(tmp_path, path=path))
+    assert (told.returncode, told.stdout) == (74, "")
+    assert told.stderr == f"hub-gateway: cannot open the buffer {path}: File name too long; check buffer.path\n"
 
 
 def test_a_buffer_in_a_folder_of_somebody_else_is_told_as_such(tmp_path: Path) -> None:
@@ -127,8 +144,8 @@ def test_a_buffer_in_a_folder_of_somebody_else_is_told_as_such(tmp_path: Path) -
     told = subprocess.run(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True, check=False)
     assert told.returncode == 74
     assert told.stderr == (
-        f"hub-gateway: cannot read the buffer {tmp_path}/closed/buffer.db: Permission denied; "
-        "read it as the gateway's user or as root\n"
+        f"hub-gateway: cannot open the buffer {tmp_path}/closed/buffer.db: Permission denied; "
+        "run this as the gateway's user or as root\n"
     )
 
 

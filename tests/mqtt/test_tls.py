@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from gateway.config import TlsSettings
@@ -108,3 +110,20 @@ async def test_a_key_that_does_not_belong_to_the_certificate_says_so(mosquitto, 
             "mqtts://127.0.0.1", tls=TlsSettings(ca=hub.ca, certificate=certificate, key=server[1])
         ).connect():
             pass
+
+
+@pytest.fixture
+def locked(server, tmp_path):
+    """The key of `server`, with a passphrase."""
+    key = tmp_path / "locked.key"
+    lock = ["openssl", "pkey", "-in", server[1], "-aes256", "-passout", "pass:secret", "-out", key]
+    subprocess.run(lock, check=True)
+    return key
+
+
+async def test_the_passphrase_of_a_key_is_not_asked_for(broker, hub, server, locked):
+    files = TlsSettings(ca=hub.ca, certificate=server[0], key=locked)
+    with pytest.raises(DestinationUnavailable, match=r"cannot use the TLS files .*the key has a passphrase") as refused:
+        async with broker("mqtts://127.0.0.1", tls=files).connect():
+            pass
+    assert refused.value.needs_person
