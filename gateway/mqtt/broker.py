@@ -13,6 +13,7 @@ from gateway.mqtt.engine import Engine
 from gateway.mqtt.packets import Connack, Hello, Version
 from gateway.mqtt.reasons import PROTOCOL_REFUSED, RETAIN_REFUSED, DestinationUnavailable, connection_refused
 from gateway.mqtt.stream import Address, open_stream
+from gateway.mqtt.upgrade import upgrade
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +102,14 @@ class Broker:
             will_retained=self._will_retained,
             keepalive_s=self._settings.keepalive,
         )
-        engine = Engine(hello, await open_stream(self.address, self._settings.tls))
+        stream = await open_stream(self.address, self._settings.tls)
         try:
-            await engine.greet(timeout_s=self._timeout_s)
+            if self.address.websocket:
+                await upgrade(stream, self.address)
+            engine = Engine(hello, stream)
+            engine.greet()
         except BaseException:
-            engine.close()
+            stream.close()
             raise
         return Connection(engine, address=self.address, version=self._version, silence_s=self._silence_s)
 

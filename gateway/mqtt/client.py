@@ -51,14 +51,12 @@ class GivenSocket(Client):
 
 
 class _WebSocket(_WebsocketWrapper):
-    """paho's WebSocket, with answers to a ping and to a close as RFC 6455 wants them.
+    """paho's WebSocket on a socket that is one already, with answers to a ping and to a close as RFC 6455 wants them.
 
     They are masked like all that a client sends (5.1), and come after a frame that is on its way, not within it (5.2).
     """
 
     def __init__(self, stream: socket.socket, address: Address) -> None:
-        """Ask for the upgrade and wait for it. Raises OSError, IndexError and UnicodeDecodeError, the last two for a
-        header that paho cannot read."""
         super().__init__(
             socket=stream,
             host=address.host,
@@ -67,6 +65,9 @@ class _WebSocket(_WebsocketWrapper):
             path=address.path,
             extra_headers=None,
         )
+
+    def _do_handshake(self, _extra_headers: object) -> None:
+        self.connected = True
 
     def _create_frame(self, opcode: int, data: bytearray, do_masking: int = 1) -> bytearray:  # noqa: ARG002
         frame = super()._create_frame(opcode, data)

@@ -12,7 +12,6 @@ import logging
 import socket
 import ssl
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -41,36 +40,12 @@ class Engine:
         self._stream = stream
         self._client = _client(hello, stream)
 
-    async def greet(self, *, timeout_s: float) -> None:
-        """Send CONNECT, after the HTTP upgrade of a WebSocket. Raises `DestinationUnavailable`.
-
-        The upgrade blocks, so this runs in a thread; a cancellation ends the thread before it goes on.
-        """
+    def greet(self) -> None:
+        """Send CONNECT."""
         # paho pings after this time of silence and gives up after as long again.
         half_s = min(max(1, round(self._hello.keepalive_s * 0.75)), LONGEST_KEEPALIVE_S)
         address = self._hello.address
-        self._stream.settimeout(timeout_s)
-        connect = partial(self._client.connect, address.host, address.port, half_s, properties=_limits(self._hello))
-        greeting = asyncio.get_running_loop().run_in_executor(None, connect)
-        try:
-            await asyncio.shield(greeting)
-        except asyncio.CancelledError:
-            if not greeting.done():
-                with suppress(OSError):  # it may be closed already
-                    self._stream.shutdown(socket.SHUT_RDWR)  # wakes the thread
-                await asyncio.wait([greeting])
-            greeting.exception()
-            raise
-        except (IndexError, UnicodeDecodeError) as error:
-            raise DestinationUnavailable(
-                f"{address}: the answer to the WebSocket upgrade has a header that cannot be read",
-                hint="the server must write Sec-WebSocket-Accept with a space after the colon, or use mqtt://",
-            ) from error
-        except OSError as error:
-            raise DestinationUnavailable(
-                f"{address}: the connection ended before MQTT began: {error or type(error).__name__}",
-                hint="check the port and path of url",
-            ) from error
+        self._client.connect(address.host, address.port, half_s, properties=_limits(self._hello))
 
     def attach(self, listener: Listener) -> None:
         """Read and write from now on whenever the socket allows it."""

@@ -1,4 +1,4 @@
-"""From a URL to a connected socket: DNS, TCP and TLS, without a thread that could be left behind.
+"""From a URL to a connected socket: DNS, TCP and TLS, without a thread that could be left behind. See also `upgrade`.
 
 Every step is awaited on the event loop and can be cancelled at once; a cancelled or failed step has closed its socket.
 (A name lookup runs in a thread of the default executor, because the system offers nothing else; it holds no socket.)
@@ -150,16 +150,17 @@ async def _handshake(encrypted: ssl.SSLSocket) -> None:
         try:
             encrypted.do_handshake()
         except ssl.SSLWantReadError:
-            await _ready(encrypted, loop.add_reader, loop.remove_reader)
+            await ready(encrypted, loop.add_reader, loop.remove_reader)
         except ssl.SSLWantWriteError:
-            await _ready(encrypted, loop.add_writer, loop.remove_writer)
+            await ready(encrypted, loop.add_writer, loop.remove_writer)
         else:
             return
 
 
-async def _ready(
+async def ready(
     stream: socket.socket, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]
 ) -> None:
+    """Wait until the socket can be read or written, whichever `add` and `remove` of the event loop are about."""
     ready = asyncio.Event()
     add(stream.fileno(), ready.set)
     try:
