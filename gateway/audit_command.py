@@ -1,7 +1,7 @@
 """`hub-gateway audit`: listen to a broker and prove that nothing is missing.
 
-On the gateway's own machine, with its config, what is missing is looked up in the buffer: a position that waits, was
-set aside or was dropped is accounted for.
+On the gateway's own machine, with its config, gaps are looked up in the buffer: a position that waits, was set aside
+or was dropped is accounted for.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import asyncio
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum, auto
-from pathlib import Path
 
 import orjson
 
 from gateway.audit import EpochVerdict, Ledger, Verdict, listening
-from gateway.audit.book import STALE_S, Account, account, read_book
+from gateway.audit.book import STALE_S, Account, Fates, look_up, read_book
 from gateway.audit.ledger import GRACE_S
 from gateway.audit.verdict import Span
 from gateway.audit_options import Audit
+from gateway.buffer.ranges import Ranges
 
 _SPANS_TOLD = 20
 _HEADINGS = ("device", "readings", "live", "history", "twice", "contradict", "disorder", "first id", "last id", "age")
@@ -33,7 +34,8 @@ class Outcome(Enum):
     COMPLETE = auto()
     INCOMPLETE = auto()
     UNPROVEN = auto()
-    """Nothing was heard, or there was a time when nothing could be heard: a gap may be the audit's own."""
+    """Nothing was heard, something may still come, or there was a time when nothing could be heard: a gap may be the
+    audit's own."""
 
 
 def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
@@ -42,26 +44,45 @@ def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
     Raises OSError when the broker cannot be reached or refuses, `BufferUnavailable` when there is no buffer to read.
     """
     ledger = Ledger()
-    asyncio.run(_listen(what, ledger, for_s))
+    fates = asyncio.run(_listen(what, ledger, for_s))
     verdict = ledger.verdict()
-    accounts = {} if what.buffer is None else _accounts(what.buffer, what.destination.name, verdict)
+    accounts = {} if fates is None else _accounts(fates, verdict)
     if as_json:
         print(orjson.dumps(_as_json(verdict, ledger, accounts)).decode())
     else:
         _print(verdict, ledger, accounts)
+    return _outcome(verdict, ledger, accounts)
+
+
+def _outcome(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> Outcome:
     if any(one.contradicting for one in verdict.epochs):
         return Outcome.INCOMPLETE
     if not verdict.readings or ledger.cut_off or ledger.forgotten:
         return Outcome.UNPROVEN
-    complete = all(_is_accounted(one, accounts.get(one.epoch)) for one in verdict.epochs)
-    return Outcome.COMPLETE if complete else Outcome.INCOMPLETE
+    if any(_are_unaccounted(one.missing, accounts.get(one.epoch)) for one in verdict.epochs):
+        return Outcome.INCOMPLETE
+    return Outcome.UNPROVEN if verdict.unheard or _may_come(verdict, accounts) else Outcome.COMPLETE
 
 
-def _is_accounted(one: EpochVerdict, found: Account | None) -> bool:
-    return not (one.missing if found is None else found.unaccounted)
+def _may_come(verdict: Verdict, accounts: dict[str, Account]) -> bool:
+    return any(_are_unaccounted(one.open, accounts.get(one.epoch)) for one in verdict.epochs)
 
 
-async def _listen(what: Audit, ledger: Ledger, for_s: float | None) -> None:
+def _are_unaccounted(spans: Sequence[Span], found: Account | None) -> bool:
+    if found is None:
+        return bool(spans)
+    left = Ranges(found.unaccounted)
+    return any(left.count_within(*span) for span in spans)
+
+
+def _accounts(fates: Fates, verdict: Verdict) -> dict[str, Account]:
+    """By epoch, for that of the buffer: what became of its gaps."""
+    return {one.epoch: fates.account((*one.missing, *one.open)) for one in verdict.epochs if one.epoch == fates.epoch}
+
+
+async def _listen(what: Audit, ledger: Ledger, for_s: float | None) -> Fates | None:
+    """Keep the ledger; what the buffer says at the end, if it is at hand. It is asked while everything is still heard:
+    what it holds no longer has been acknowledged by the broker, and so is heard before the end."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,8 +98,12 @@ async def _listen(what: Audit, ledger: Ledger, for_s: float | None) -> None:
         deadline_s = time.monotonic() + GRACE_S
         while not stop.is_set() and any(one.open for one in ledger.verdict().epochs) and time.monotonic() < deadline_s:
             await _passed(stop, 0.2)
+        fates = None
+        if what.buffer is not None:
+            fates = await asyncio.to_thread(look_up, what.buffer, what.destination.name)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return fates
 
 
 async def _passed(stop: asyncio.Event, seconds: float) -> None:
@@ -103,15 +128,17 @@ def _progress(ledger: Ledger, passed_s: float) -> None:
     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _accounts(path: Path, destination: str, verdict: Verdict) -> dict[str, Account]:
-    """By epoch, for that of the buffer: what became of what is missing."""
-    epoch = read_book(path, destination).epoch
-    return {one.epoch: account(path, destination, one.missing) for one in verdict.epochs if one.epoch == epoch}
-
-
 def _print(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> None:
     for epoch in verdict.epochs:
         _print_epoch(epoch, accounts.get(epoch.epoch))
+    _print_doubts(verdict, ledger, accounts)
+    if not verdict.readings:
+        print("no reading has arrived")
+        return
+    _print_devices(verdict)
+
+
+def _print_doubts(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> None:
     if ledger.interruptions:
         lost = f", {ledger.forgotten} times the broker kept nothing meanwhile" if ledger.forgotten else ""
         print(f"the connection of the audit itself was interrupted {ledger.interruptions} times{lost}")
@@ -119,19 +146,27 @@ def _print(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> No
         print("nothing is proved: at the end the broker did not answer")
     elif ledger.forgotten:
         print("nothing is proved: readings may have come while the broker kept nothing")
+    elif _may_come(verdict, accounts):
+        print("it is not proved that all is there: what is open may still come; listen until it has")
+    for unheard in verdict.unheard:
+        print(
+            f"nothing is proved: nothing has come of epoch {unheard}, which is the buffer's; is its gateway connected?"
+        )
     if verdict.foreign:
         print(f"{verdict.foreign} messages were neither readings nor a gateway's status")
     if verdict.retained:
         print(
             f"{verdict.retained} messages had been kept by the broker (retained), which says nothing of now: not judged"
         )
-    if not verdict.readings:
-        print("no reading has arrived")
-        return
+
+
+def _print_devices(verdict: Verdict) -> None:
     now_ms = time.time() * 1e3
+    names = Counter(one.device for one in verdict.devices)
     rows = [
         (
-            one.device, str(one.readings), str(one.live), str(one.historical), str(one.duplicates),
+            one.device if names[one.device] == 1 else one.topic,
+            str(one.readings), str(one.live), str(one.historical), str(one.duplicates),
             str(one.contradictions), str(one.out_of_order), one.first_id, one.last_id,
             f"{(now_ms - one.last_ts_ms) / 1e3:.1f} s",
         )
@@ -151,12 +186,12 @@ def _print_epoch(one: EpochVerdict, found: Account | None) -> None:
     if one.earlier:
         print(f"  not judged   {one.earlier} from before the audit")
     print(f"  missing      {one.missing_count}{_told(one.missing)}")
-    if found is not None and one.missing:
+    if one.open:
+        print(f"  open         {one.open_count}, may still come{_told(one.open)}")
+    if found is not None and (one.missing or one.open):
         skipped = f", {found.skipped} skipped after a power cut" if found.skipped else ""
         print(f"    of these   {found.waiting} wait, {found.set_aside} set aside, {found.dropped} dropped{skipped}")
         print(f"  unaccounted  {found.unaccounted_count}{_told(found.unaccounted)}")
-    if one.open:
-        print(f"  open         {one.open_count}, may still come{_told(one.open)}")
     if one.contradicting:
         print(f"  contradict   {one.contradicting}: {', '.join(one.contradictions)}")
 
@@ -189,6 +224,7 @@ def _as_json(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> 
     return {
         "epochs": epochs,
         "devices": [asdict(one) for one in verdict.devices],
+        "unheard": verdict.unheard,
         "foreign": verdict.foreign,
         "retained": verdict.retained,
         "interruptions": ledger.interruptions,

@@ -59,34 +59,57 @@ class Account:
         return sum(last - first + 1 for first, last in self.unaccounted)
 
 
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """What the buffer knew, at one moment, of the positions up to `last_position`."""
+
+    epoch: str
+    last_position: int
+    waiting: Ranges
+    set_aside: Ranges
+    skipped: Ranges
+    losses: tuple[tuple[int, int, int], ...]
+    """`(readings, first position, last position)` of what the destination has lost in each episode."""
+
+    def account(self, spans: Iterable[Span]) -> Account:
+        """What became of these. What was taken after that moment is passed over.
+
+        An episode says how many were lost and between which positions, not which: so many are taken as accounted for.
+        """
+        left = Ranges((first, min(last, self.last_position)) for first, last in spans)
+        waiting, set_aside, skipped = (_take_all(left, of) for of in (self.waiting, self.set_aside, self.skipped))
+        dropped = sum(_take(left, *loss) for loss in self.losses)
+        return Account(waiting, set_aside, skipped, dropped, tuple(left))
+
+
 def read_book(path: Path, destination: str) -> Book:
     """Raises `BufferUnavailable` or `UnknownDestination`."""
     with _reading(path) as database:
         return _book(database, path, destination)
 
 
-def account(path: Path, destination: str, spans: Iterable[Span]) -> Account:
-    """Ask the buffer about positions of its epoch. Raises `BufferUnavailable` or `UnknownDestination`.
-
-    The tables `dropped` and `dropped_for` say how many were lost in an episode and between which positions, not which:
-    so many of what this destination has lost are taken as accounted for. What was lost before it had a position left
-    no gap.
-    """
-    left = Ranges(spans)
+def look_up(path: Path, destination: str) -> Fates:
+    """Raises `BufferUnavailable` or `UnknownDestination`."""
     with _reading(path) as database:
         database.execute("BEGIN")
-        pending = _book(database, path, destination).pending
-        waiting = 0
-        for first, last in list(left):
-            for low, high in pending.within(first, last):
-                for (position,) in database.execute("SELECT id FROM reading WHERE id BETWEEN ? AND ?", (low, high)):
-                    waiting += left.remove(position, position)
-        aside = database.execute("SELECT position FROM set_aside WHERE destination = ?", (destination,)).fetchall()
-        set_aside = sum(left.remove(position, position) for (position,) in aside)
+        book = _book(database, path, destination)
+        waiting = Ranges()
+        for first, last in book.pending:
+            for (position,) in database.execute("SELECT id FROM reading WHERE id BETWEEN ? AND ?", (first, last)):
+                waiting.add(position, position)
+        aside = database.execute("SELECT position FROM set_aside WHERE destination = ?", (destination,))
+        set_aside = Ranges((position, position) for (position,) in aside)
         state = database.execute("SELECT value FROM state WHERE key = 'skipped'").fetchone()
-        skipped = sum(left.remove(first, last) for first, last in decode_ranges(state[0] if state else "[]"))
-        dropped = sum(_take(left, *episode) for episode in _episodes(database, destination))
-    return Account(waiting, set_aside, skipped, dropped, tuple(left))
+        skipped = decode_ranges(state[0] if state else "[]")
+        losses = tuple(_episodes(database, destination))
+    return Fates(book.epoch, book.last_position, waiting, set_aside, skipped, losses)
+
+
+def _take_all(left: Ranges, of: Ranges) -> int:
+    """Remove those of `left` that are in `of`; how many."""
+    before = left.count
+    left.subtract(of)
+    return before - left.count
 
 
 def _take(left: Ranges, readings: int, first: int, last: int) -> int:
@@ -100,7 +123,7 @@ def _take(left: Ranges, readings: int, first: int, last: int) -> int:
 
 
 def _episodes(database: sqlite3.Connection, destination: str) -> list[tuple[int, int, int]]:
-    """`(readings, first position, last position)` of what the destination has lost in each episode. Where the file
+    """`(readings, first position, last position)`. What was lost before it had a position left no gap. Where the file
     does not tell whose the losses were, they count for all; everywhere, where it does not tell positions."""
     columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('dropped')")}
     if not {"first_position", "last_position"} <= columns:

@@ -4,14 +4,15 @@ What is judged
     Within an epoch, everything from the first live reading that was heard (or from where `expect` says) up to the
     greatest position that has arrived must arrive. A gap counts as missing once something beyond it came at least
     `grace_s` ago, and the history lane, if it is running, has passed it as long ago. While the gateway is offline every
-    gap is open: its buffer may hold it.
+    gap is open: its buffer may hold it. An epoch that is expected and never heard is named as unheard.
 What is not
     History from before the first live reading: what else belongs there may have come before the audit began. Order
     over connections: what was in flight when one was lost comes again in the next. What was set aside and is sent
     again comes late, and is counted as out of order.
 
-A connection of the gateway begins with its status `online` on a topic `…/<gateway>/status`. Memory: a few ranges of
-positions for each epoch, the digests of the last `remembered` readings, one record for each device.
+A connection of the gateway begins with its status `online`, which names its epoch; the topic of the status says whose
+it is, for an id is unique in its site only. Devices are told apart by their topics, for the same reason. Memory: a few
+ranges of positions for each epoch, the digests of the last `remembered` readings, one record for each device.
 """
 
 from __future__ import annotations
@@ -19,17 +20,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from gateway.audit.content import Contents, arrival
 from gateway.audit.records import DeviceRecord, EpochRecord
-from gateway.audit.verdict import Span, Verdict
+from gateway.audit.verdict import EpochVerdict, Span, Verdict
 from gateway.buffer.ranges import Ranges
 
 GRACE_S = 10.0
 REMEMBERED = 100_000
+
+
+@dataclass(slots=True)
+class _Presence:
+    """What the statuses on one topic have said of one epoch."""
+
+    epoch: str
+    connections: int = 0
+    away: bool = False
 
 
 class Ledger:
@@ -54,10 +65,10 @@ class Ledger:
         self._clock_s = clock_s
         self._foreign = self._retained = 0
         self._epochs: dict[tuple[str, str], EpochRecord] = {}
-        self._devices: dict[tuple[str, str], DeviceRecord] = {}
+        self._devices: dict[tuple[str, str, str], DeviceRecord] = {}
         self._expected: dict[str, tuple[Ranges, int]] = {}
-        self._connections: dict[str, int] = {}
-        self._offline: set[str] = set()
+        self._presences: dict[str, _Presence] = {}
+        self._presences_by_epoch: dict[str, _Presence] = {}
         self._changed = threading.Condition()
 
     def note(self, topic: str, payload: bytes | bytearray, *, retained: bool = False) -> None:
@@ -70,7 +81,7 @@ class Ledger:
             body = None
         with self._changed:
             self.messages += 1
-            known = self._note_status(topic, body) or (not retained and self._note_readings(body))
+            known = self._note_status(topic, body) or (not retained and self._note_readings(topic, body))
             if not known and retained:
                 self._retained += 1
             elif not known:
@@ -86,17 +97,11 @@ class Ledger:
         """As of `now_s`, by default now. With `math.inf` nothing more is waited for: every gap is missing."""
         with self._changed:
             now_s = self._clock_s() if now_s is None else now_s
+            heard = {one.epoch for one in self._heard()}
             return Verdict(
-                epochs=tuple(
-                    one.verdict(
-                        now_s,
-                        expected=self._expected.get(one.epoch),
-                        connections=self._connections.get(one.gateway, 0),
-                        away=one.gateway in self._offline,
-                    )
-                    for one in self._heard()
-                ),
+                epochs=tuple(self._verdict(one, now_s) for one in self._heard()),
                 devices=tuple(one.verdict() for one in self._devices.values()),
+                unheard=tuple(epoch for epoch in self._expected if epoch not in heard),
                 foreign=self._foreign,
                 retained=self._retained,
             )
@@ -112,10 +117,19 @@ class Ledger:
         with self._changed:
             self._changed.wait_for(lambda: self.missing(epoch, first, last) <= but, timeout_s)
 
+    def _verdict(self, one: EpochRecord, now_s: float) -> EpochVerdict:
+        presence = self._presences_by_epoch.get(one.epoch)
+        return one.verdict(
+            now_s,
+            expected=self._expected.get(one.epoch),
+            connections=presence.connections if presence is not None else 0,
+            away=presence is not None and presence.away,
+        )
+
     def _heard(self) -> list[EpochRecord]:
         return list(self._epochs.values())
 
-    def _note_readings(self, body: Any) -> bool:
+    def _note_readings(self, topic: str, body: Any) -> bool:
         found = [arrival(item) for item in body] if isinstance(body, list) else [arrival(body)]
         readings = [one for one in found if one is not None]
         now_s = self._clock_s()
@@ -124,24 +138,32 @@ class Ledger:
             if epoch is None:
                 epoch = EpochRecord(one.gateway, one.epoch, self._grace_s, Contents(kept=self._remembered))
                 self._epochs[one.gateway, one.epoch] = epoch
-            device = self._devices.get((one.gateway, one.device))
+            device = self._devices.get((topic, one.gateway, one.device))
             if device is None:
-                device = self._devices[one.gateway, one.device] = DeviceRecord(one)
+                device = self._devices[topic, one.gateway, one.device] = DeviceRecord(one, topic)
             copy = epoch.take(one, now_s, in_array=isinstance(body, list))
-            if not device.take(one, copy, connection=self._connections.get(one.gateway, 0)):
+            presence = self._presences_by_epoch.get(one.epoch)
+            if not device.take(one, copy, connection=presence.connections if presence is not None else 0):
                 epoch.out_of_order += 1
         return bool(readings)
 
     def _note_status(self, topic: str, body: Any) -> bool:
         if not isinstance(body, dict) or not isinstance(body.get("online"), bool):
             return False
-        gateway = topic.removesuffix("/status").rpartition("/")[2]
+        presence = self._presences.get(topic)
         if not body["online"]:
-            self._offline.add(gateway)
+            if presence is not None:
+                presence.away = True
             return True
-        self._offline.discard(gateway)
-        self._connections[gateway] = self._connections.get(gateway, 0) + 1
+        epoch = body.get("epoch")
+        if not isinstance(epoch, str):
+            return False
+        if presence is not None:
+            presence.away = False  # also when it has a new epoch: nothing of the old one is waited for
+        if presence is None or presence.epoch != epoch:
+            presence = self._presences[topic] = self._presences_by_epoch[epoch] = _Presence(epoch)
+        presence.connections += 1
         for one in self._heard():
-            if one.gateway == gateway:
+            if one.epoch == epoch:
                 one.connected(self._clock_s())
         return True

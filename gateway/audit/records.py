@@ -123,9 +123,10 @@ class EpochRecord:
 
 
 class DeviceRecord:
-    """One device of one gateway."""
+    """One device of one gateway, by its topic."""
 
-    def __init__(self, one: Arrival) -> None:
+    def __init__(self, one: Arrival, topic: str) -> None:
+        self.topic = topic
         self.gateway, self.device = one.gateway, one.device
         self.readings = {False: 0, True: 0}
         self.duplicates = self.contradictions = self.out_of_order = 0
@@ -158,6 +159,7 @@ class DeviceRecord:
         return DeviceVerdict(
             gateway=self.gateway,
             device=self.device,
+            topic=self.topic,
             readings=sum(self.readings.values()),
             live=self.readings[False],
             historical=self.readings[True],

@@ -14,6 +14,7 @@ class DeviceVerdict:
 
     gateway: str
     device: str
+    topic: str
     readings: int
     """With different ids; the first copy of each counts below as well."""
     live: int
@@ -73,6 +74,8 @@ class Verdict:
 
     epochs: tuple[EpochVerdict, ...]
     devices: tuple[DeviceVerdict, ...]
+    unheard: tuple[str, ...]
+    """Epochs that were expected, and of which no reading has come."""
     foreign: int
     """Messages that are neither readings nor the status of a gateway."""
     retained: int
@@ -80,8 +83,8 @@ class Verdict:
 
     @property
     def is_complete(self) -> bool:
-        """Nothing is missing and nothing contradicts itself."""
-        return not any(one.missing or one.contradicting for one in self.epochs)
+        """Nothing is missing or unheard, and nothing contradicts itself. Gaps may be open."""
+        return not self.unheard and not any(one.missing or one.contradicting for one in self.epochs)
 
     @property
     def readings(self) -> int:

@@ -34,8 +34,8 @@ class Desk:
         for position in positions:
             self.reading(position, **changed)
 
-    def status(self, *, online: bool) -> None:
-        self.ledger.note(STATUS, orjson.dumps({"online": online}))
+    def status(self, *, online: bool, topic: str = STATUS, epoch: str = "0a1b2c3d") -> None:
+        self.ledger.note(topic, orjson.dumps({"online": True, "epoch": epoch} if online else {"online": False}))
 
     def epoch(self, *, now_s: float | None = None) -> EpochVerdict:
         (one,) = self.ledger.verdict(now_s=now_s).epochs
@@ -86,6 +86,7 @@ def test_while_history_comes_only_what_it_has_passed_is_missing(desk: Desk) -> N
 
 
 def test_a_new_connection_begins_history_anew_so_nothing_is_missing_yet(desk: Desk) -> None:
+    desk.status(online=True)
     desk.readings(1, 5)
     desk.now_s += 30
     assert desk.epoch().missing == ((2, 4),)
@@ -98,10 +99,11 @@ def test_a_new_connection_begins_history_anew_so_nothing_is_missing_yet(desk: De
     desk.reading(6)
     assert desk.epoch().open == ((2, 4),)
     desk.now_s += 20
-    assert (desk.epoch().missing, desk.epoch().connections) == (((2, 4),), 1)
+    assert (desk.epoch().missing, desk.epoch().connections) == (((2, 4),), 2)
 
 
 def test_with_infinite_patience_every_gap_is_missing(desk: Desk) -> None:
+    desk.status(online=True)
     desk.readings(1, 3)
     desk.status(online=False)
     assert desk.epoch(now_s=math.inf).missing == ((2, 2),)
@@ -186,6 +188,41 @@ def test_epochs_and_gateways_are_judged_each_by_itself(desk: Desk) -> None:
         ("sort-02", "0a1b2c3d"): (),
     }
     assert next(iter(desk.ledger.verdict().devices)).last_id == "ffffffff-3"
+
+
+def test_gateways_of_one_id_on_two_sites_are_told_apart(desk: Desk) -> None:
+    """An id is unique in its site. While one is away, what the other has lost is missing all the same."""
+    desk.status(online=True)
+    desk.status(online=True, topic="hub/cdg/sort-01/status", epoch="ffffffff")
+    desk.readings(1, 2, 4)
+    desk.readings(1, 2, 4, topic="hub/cdg/sort-01/infeed", epoch="ffffffff")
+    desk.status(online=False)
+    desk.now_s += 30
+    verdict = desk.ledger.verdict()
+    assert [(one.missing, one.open) for one in verdict.epochs] == [((), ((3, 3),)), (((3, 3),), ())]
+    assert [(one.topic, one.readings) for one in verdict.devices] == [
+        ("hub/lgg/sort-01/infeed", 3),
+        ("hub/cdg/sort-01/infeed", 3),
+    ]
+
+
+def test_a_new_epoch_on_the_topic_of_a_status_ends_the_one_before(desk: Desk) -> None:
+    desk.status(online=True)
+    desk.readings(1, 3)
+    desk.status(online=False)
+    desk.now_s += 30
+    assert desk.epoch().open == ((2, 2),)
+    desk.status(online=True, epoch="ffffffff")
+    assert desk.epoch().missing == ((2, 2),)
+
+
+def test_an_epoch_that_is_expected_and_never_heard_is_told(desk: Desk) -> None:
+    desk.ledger.expect("ffffffff", [(1, 100)], after=100)
+    desk.readings(1, 2)
+    verdict = desk.ledger.verdict()
+    assert (verdict.unheard, verdict.is_complete) == (("ffffffff",), False)
+    desk.reading(100, epoch="ffffffff")
+    assert desk.ledger.verdict().unheard == ()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers.model import Point, PointGroup, Reading
-from gateway.audit.book import account, read_book
+from gateway.audit.book import look_up, read_book
 from gateway.buffer import Buffer, BufferUnavailable, UnknownDestination
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
@@ -54,12 +54,13 @@ async def test_every_position_is_waiting_set_aside_skipped_dropped_or_unaccounte
         await append(buffer, 1)
     book = read_book(path, "a")
     assert (book.last_position, list(book.pending)) == (1_000_007, [(4, 6), (1_000_007, 1_000_007)])
-    found = account(path, "a", [(1, 1_000_007)])
+    found = look_up(path, "a").account([(1, 1_000_007)])
     assert (found.waiting, found.set_aside, found.skipped, found.dropped) == (4, 1, 1_000_000, 2)
     assert found.unaccounted_count == 0
-    assert account(path, "b", [(1, 6)]).unaccounted == ((3, 6),)
+    assert look_up(path, "b").account([(1, 6)]).unaccounted == ((3, 6),)
+    assert look_up(path, "b").account([(1_000_008, 1_000_009)]).unaccounted == (), "taken later"
     with pytest.raises(UnknownDestination, match='knows no destination "c"'):
-        account(path, "c", [(1, 1)])
+        look_up(path, "c").account([(1, 1)])
 
 
 async def test_what_was_dropped_for_another_destination_accounts_for_nothing(tmp_path: Path) -> None:
@@ -82,15 +83,15 @@ async def test_what_was_dropped_for_another_destination_accounts_for_nothing(tmp
     async with opened() as buffer:
         buffer.append(Reading(GROUP, now_ns, (6,)))
         await buffer.flush()
-    assert account(path, "b", [(1, 6)]).dropped == 6
-    found = account(path, "a", [(3, 4)])
+    assert look_up(path, "b").account([(1, 6)]).dropped == 6
+    found = look_up(path, "a").account([(3, 4)])
     assert (found.dropped, found.unaccounted_count) == (1, 1)
     with closing(sqlite3.connect(path)) as database:
         rows = database.execute("SELECT destination, readings, first_position, last_position FROM dropped_for")
         assert sorted(rows) == [("a", 1, 4, 4), ("b", 6, 1, 6)]
         database.execute("DELETE FROM dropped_for")  # as an older gateway has left it
         database.commit()
-    assert account(path, "a", [(3, 4)]).dropped == 2
+    assert look_up(path, "a").account([(3, 4)]).dropped == 2
 
 
 def test_a_buffer_that_the_system_does_not_reach_is_told_as_such() -> None:

@@ -11,7 +11,7 @@ from tests.chaos.second_opinion import disagreements
 
 def record(*messages: dict[str, Any]) -> list[bytes]:
     """As a subscriber writes it down: a connection, and these."""
-    status = b'0.000 hub/s/g/status {"online":true}\n'
+    status = b'0.000 hub/s/g/status {"online":true,"epoch":"abc"}\n'
     return [status, *(b"0.000 hub/s/g/d " + json.dumps(one).encode() + b"\n" for one in messages)]
 
 
