@@ -117,7 +117,7 @@ class Forwarding:
             started_ms=self._started_ms,
             batch=destination.batch,
         )
-        client_id = destination.client_id or f"hub-gateway-{site}-{gateway}"
+        client_id = destination.client_id or self._gateway.client_id
         beside = None
         if self._commands is not None and destination.commands:
             topics = Topics(destination.topic, site=site, gateway=gateway)

@@ -92,6 +92,9 @@ class BufferHealth:
     """False while commits fail (full disk, I/O error)."""
     detail: str = ""
     """The last failure in words; empty while writable."""
+    refusing: str = ""
+    """Why every new reading is dropped, a reason of `dropped`: the buffer is full, and nothing in it gives way; empty
+    while readings are welcome."""
 
 
 @dataclass(slots=True)
@@ -122,7 +125,7 @@ class Health:
     @property
     def alive(self) -> bool:
         """Whether the gateway can do its one job: commit readings."""
-        return self.buffer.writable
+        return self.buffer.writable and not self.buffer.refusing
 
     @property
     def ready(self) -> bool:

@@ -135,6 +135,7 @@ class Retention:
             self.crowded_out = self.set_aside_at_once
         makes_room = bool(victims or self._backlogs.done or self.crowded_out)
         self.refusing = None if drops and makes_room else verdict.reason
+        self._health.refusing = self.refusing or ""
         was_urgent, self.urgent = self.urgent, full and makes_room and measured.used_bytes <= self._budget.file
         if not (was_urgent and self.urgent):
             self._urgent_since_s = now_s

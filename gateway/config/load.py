@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drivers.settings import DeviceSettings
-from gateway.config.destination import DEFAULT_PORTS, DestinationSettings
+from gateway.config.destination import DEFAULT_PORTS
 from gateway.config.devices import device, names_in, twice
 from gateway.config.entry import Context
 from gateway.config.problems import ConfigError, Place, Problem, problem, quoted
@@ -53,7 +53,7 @@ def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> Settings
 
     found += _names(source, resolved)
     if document.settings is not None:
-        found += _same_client(document.settings.destinations, source)
+        found += _same_client(document.settings, source)
     if not found:
         found += _shared_links([each.settings for each in devices if each.settings is not None], source)
     if found:
@@ -99,13 +99,15 @@ def _names(source: Source, resolved: Resolved) -> list[Problem]:
     ]
 
 
-def _same_client(destinations: Sequence[DestinationSettings], source: Source) -> list[Problem]:
+def _same_client(document: Document, source: Source) -> list[Problem]:
     """A broker ends the older of two connections that share a client identifier, so two destinations would fight."""
-    taken: dict[tuple[str | None, int, str | None], int] = {}
+    taken: dict[tuple[str | None, int, str], int] = {}
+    destinations = document.destinations
     found = []
     for index, destination in enumerate(destinations):
         url = urlsplit(destination.url)
-        key = (url.hostname, url.port or DEFAULT_PORTS[url.scheme], destination.client_id)
+        client_id = destination.client_id or document.gateway.client_id
+        key = (url.hostname, url.port or DEFAULT_PORTS[url.scheme], client_id)
         first = taken.setdefault(key, index)
         if first != index:
             twin = quoted(destinations[first].name)

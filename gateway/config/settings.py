@@ -27,6 +27,11 @@ class GatewaySettings(DocumentedModel):
     id: Name
     """This gateway, unique in its site, for example `sort-01`."""
 
+    @property
+    def client_id(self) -> str:
+        """The MQTT client identifier for a destination that names none."""
+        return f"hub-gateway-{self.site}-{self.id}"
+
 
 class WhenFull(StrEnum):
     """Which readings give way when the buffer is full."""

@@ -63,6 +63,13 @@ def healthz(health: Health) -> Page:
     """200 while the buffer accepts writes; else 503 and what to do about it."""
     if health.alive:
         return plain(HTTPStatus.OK, "ok: the buffer accepts writes")
+    if health.buffer.writable:
+        return plain(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"the buffer is full ({health.buffer.refusing}) and refuses new readings\n"
+            "they are lost until the destinations have taken what waits; bring those back, give the buffer more room, "
+            "or let old readings give way with when_full: drop-oldest",
+        )
     return plain(
         HTTPStatus.SERVICE_UNAVAILABLE,
         f"the buffer cannot commit readings: {health.buffer.detail or 'no reason given'}\n"
@@ -158,6 +165,7 @@ def _buffer(buffer: BufferHealth, now: Now) -> dict[str, object]:
         "seconds_until_full": buffer.seconds_until_full,
         "writable": buffer.writable,
         "detail": _text(buffer.detail),
+        "refusing": buffer.refusing,
     }
 
 

@@ -112,6 +112,7 @@ async def test_drop_newest_keeps_the_old_ones(bench: Bench, until: Until) -> Non
                 await buffer.flush()
         kept = buffer.last_committed
         assert kept + bench.health.dropped["max-bytes"] == 1500
+        assert bench.health.refusing == "max-bytes"
         assert on_disk_bytes(bench.path) <= 2.25 * MIB
         assert [one.position for one in await buffer.peek("broker", after=0, limit=5000)] == list(range(1, kept + 1))
         buffer.acknowledge("broker", range(1, kept + 1))
@@ -121,6 +122,7 @@ async def test_drop_newest_keeps_the_old_ones(bench: Bench, until: Until) -> Non
             return buffer.last_committed > kept
 
         await until(accepted)
+        assert bench.health.refusing == ""
 
 
 async def test_a_lowered_limit_shrinks_the_file(bench: Bench, until: Until) -> None:

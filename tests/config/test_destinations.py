@@ -137,5 +137,12 @@ def test_two_destinations_cannot_share_broker_and_client(told: Told, destined: D
     )
 
 
+def test_a_client_id_that_is_the_default_of_another_is_no_client_id_of_its_own(told: Told, destined: Document) -> None:
+    (found,) = told(
+        destined("- {name: a, url: mqtt://h}\n- {name: b, url: mqtt://h, client_id: hub-gateway-lgg-sort-01}")
+    )
+    assert "with the same client_id" in found
+
+
 def test_two_destinations_may_share_a_broker_with_a_client_each(loaded: Load, destined: Document) -> None:
     loaded(destined("- {name: a, url: mqtt://h}\n- {name: b, url: mqtt://h, client_id: b}"))

@@ -52,6 +52,13 @@ def test_healthz_says_what_failed_and_what_to_do(health: Health) -> None:
     assert b"free disk space" in page.body
 
 
+def test_healthz_says_that_a_full_buffer_refuses_readings(health: Health) -> None:
+    health.buffer.refusing = "max-bytes"
+    page = pages.healthz(health)
+    assert page.status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert page.body.startswith(b"the buffer is full (max-bytes) and refuses new readings\n")
+
+
 def test_healthz_does_not_care_whether_devices_or_destinations_are_down(health: Health) -> None:
     health.destinations["hub-broker"].up = False
     health.devices["infeed-conveyor"].up = False
@@ -105,6 +112,7 @@ def test_status_shows_the_buffer_and_the_destinations(health: Health) -> None:
         "seconds_until_full": None,
         "writable": True,
         "detail": "",
+        "refusing": "",
     }
     assert document["destinations"] == [
         {
