@@ -47,7 +47,6 @@ class Line:
         self._has_transactions = endpoint.framing.has_transactions
         self._takes_turns = pacing is not None or not self._has_transactions
         self._client: Any = None
-        self._replies: Any = None
         self._made = asyncio.Event()
         self._lost = False
         self._lost_by: Exception | None = None
@@ -67,7 +66,6 @@ class Line:
         assert task is not None
         cancellations = task.cancelling()
         self._heard = b""
-        self._replies.asked = request.function_code
         answered = False
         try:
             async with asyncio.timeout(timeout_s) as self._deadline:
@@ -124,7 +122,6 @@ class Line:
                     on_connected=self._made.set,
                     on_lost=self.on_lost,
                 )
-                self._replies = self._client.ctx.framer.decoder
                 # As ModbusProtocol.connect(), which would keep the reason of a failure to its own log.
                 self._client.ctx.transport, _ = await self._client.ctx.call_create()
                 await self._made.wait()  # the loop sets a serial transport up in its next turns, not before

@@ -159,12 +159,40 @@ async def test_what_comes_unasked_before_a_request_is_thrown_away(
             assert (await session.read(driver.groups[0])).values == (2,)
 
 
+@pytest.mark.parametrize("scheme", WITHOUT_TRANSACTIONS)
+async def test_what_comes_before_the_answer_does_not_take_it_along(
+    scheme: str, start: Any, framed: Any, make_driver: Any
+) -> None:
+    """The late answer of another unit, the late one to another function, and the request itself, sent back."""
+
+    def answer(request: bytes, send: Callable[[bytes], None]) -> None:
+        others = framed(scheme, 9, b"\3\2\0\1") + framed(scheme, 1, b"\4\2\0\1")
+        send(b"\0" + others + request + framed(scheme, 1, b"\3\2\0\7"))
+
+    _, url = await start(scheme, answer)
+    driver = make_driver({"url": url, "points": [SPEED]})
+    async with driver.connect() as session:
+        assert (await session.read(driver.groups[0])).values == (7,)
+
+
+@pytest.mark.parametrize("scheme", WITHOUT_TRANSACTIONS)
+async def test_a_request_that_an_adapter_sends_back_is_no_answer_to_itself(
+    scheme: str, start: Any, make_driver: Any, registers: Any
+) -> None:
+    """20 coils from 773 on are asked for by 01 03 05 00 14, which could be the answer: three bytes of coils."""
+    _, url = await start(scheme, lambda request, send: send(request))
+    driver = make_driver({"url": url, "timeout": "100ms", "points": registers(*range(773, 793), table="coil")})
+    async with driver.connect() as session:
+        with pytest.raises(BadResponse, match="bytes that are none"):
+            await session.read(driver.groups[0])
+
+
 MISBEHAVIOURS: dict[str, tuple[Callable[[Callable[[int, bytes], bytes]], bytes], Reason, str]] = {
     "nothing": (lambda f: b"", Reason.TIMEOUT, "no answer within"),
     "noise": (lambda f: bytes(range(0x90, 0xA0)), Reason.BAD_RESPONSE, "16 bytes that are none: 90 91"),
     "half a frame": (lambda f: f(1, b"\3\2\0\7")[:-2], Reason.BAD_RESPONSE, "bytes that are none"),
     "another unit": (lambda f: f(4, b"\3\2\0\7"), Reason.BAD_RESPONSE, "bytes that are none"),
-    "another function": (lambda f: f(1, b"\4\2\0\7"), Reason.BAD_RESPONSE, "an answer to function 4"),
+    "another function": (lambda f: f(1, b"\4\2\0\7"), Reason.BAD_RESPONSE, "bytes that are none"),
     "another byte count": (lambda f: f(1, b"\3\4\0\7\0\7"), Reason.BAD_RESPONSE, "announces 4 bytes where 2 were"),
     "busy": (lambda f: f(1, b"\x83\6"), Reason.DEVICE_ERROR, "exception 06 (server device busy)"),
 }

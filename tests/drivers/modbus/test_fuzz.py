@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.framer import FramerSocket
 
 from drivers.contract import BadResponse
 from drivers.modbus.dialect import Dialect
@@ -23,7 +23,7 @@ from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.point import Range, Table
 from drivers.modbus.request import ReadRequest
 from drivers.modbus.settings import ModbusDeviceSettings
-from drivers.modbus.wire import Replies, StrictAscii
+from drivers.modbus.wire import Replies, StrictAscii, StrictRtu
 
 VALUES = (0x1234, 0xABCD)
 PDU = bytes([3, 4]) + b"".join(value.to_bytes(2, "big") for value in VALUES)
@@ -55,8 +55,10 @@ def mbap(unit: int, pdu: bytes, transaction: int = 1) -> bytes:
 FRAMES: dict[str, Callable[[int, bytes], bytes]] = {"rtu": rtu, "ascii": ascii_frame, "tcp": mbap}
 
 
-def framer(name: str) -> Any:
-    made: Any = {"rtu": FramerRTU, "ascii": StrictAscii, "tcp": FramerSocket}[name](Replies(False))
+def framer(name: str, *, unit: int = UNIT, request: bytes = bytes([3, 0, 0, 0, 2])) -> Any:
+    """As it is once the request has been made."""
+    made: Any = {"rtu": StrictRtu, "ascii": StrictAscii, "tcp": FramerSocket}[name](Replies(False))
+    made.encode(request, unit, 1)
     return made
 
 
@@ -119,11 +121,65 @@ def test_a_reply_is_only_what_stands_in_the_bytes_as_a_whole_frame(name: str, da
         assert frame in (data.upper() if name == "ascii" else data)
 
 
-@given(st.integers(1, 247), st.binary(min_size=1, max_size=252), st.binary(max_size=30))
+@given(
+    st.integers(1, 247), st.binary(min_size=1, max_size=252).filter(lambda pdu: pdu[0] < 128), st.binary(max_size=30)
+)
 def test_every_ascii_frame_is_found_behind_noise(unit: int, pdu: bytes, noise: bytes) -> None:
     frame = ascii_frame(unit, pdu)
-    used, found, _, data = StrictAscii(Replies(False)).decode(noise + b"\r\n" + frame)
+    used, found, _, data = framer("ascii", request=pdu + b"\0").decode(noise + b"\r\n" + frame)
     assert (used, found, data) == (len(noise) + 2 + len(frame), unit, pdu) or b"\r\n" in noise or b":" in noise
+
+
+@st.composite
+def answered(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A request and its answer, both without unit and checksum."""
+    function = draw(st.integers(1, 4))
+    count = draw(st.integers(1, 250))
+    request = bytes([function]) + draw(st.binary(min_size=2, max_size=2)) + count.to_bytes(2, "big")
+    return request, bytes([function, count]) + draw(st.binary(min_size=count, max_size=count))
+
+
+@settings(max_examples=300)
+@given(
+    unit=st.integers(1, 247),
+    asked=answered(),
+    before=st.lists(st.sampled_from(["noise", "unit", "request", "foreign", "start"]), max_size=4),
+    noise=st.binary(max_size=20),
+    cuts=st.lists(st.integers(0, 2000), max_size=4),
+)
+@example(unit=1, asked=(b"\3\0\0\0\1", b"\3\2\0\7"), before=["noise"], noise=b"\0", cuts=[])
+@example(unit=1, asked=(b"\3\0\0\0\1", b"\3\2\0\7"), before=["start"], noise=b"", cuts=[])
+@example(unit=17, asked=(b"\1\3\5\0\x14", b"\1\3\0\7\1"), before=["request"], noise=b"", cuts=[3])
+def test_every_rtu_answer_is_found_behind_whatever_comes_first(
+    unit: int, asked: tuple[bytes, bytes], before: list[str], noise: bytes, cuts: list[int]
+) -> None:
+    request, answer = asked
+    first = {
+        "noise": noise,
+        "unit": bytes([unit]),
+        "request": rtu(unit, request),  # as an adapter with local echo sends it back
+        "foreign": rtu(unit % 247 + 1, answer),
+        "start": bytes([unit, answer[0], 255]),
+    }
+    under_test, buffer = framer("rtu", unit=unit, request=request), b""
+    for piece in pieces(b"".join(first[each] for each in before) + rtu(unit, answer), cuts):
+        buffer += piece
+        used, reply = under_test.handleFrame(buffer, unit, 0)
+        assert reply is None or (reply.dev_id, bytes([reply.function_code]) + reply.body) == (unit, answer)
+        if reply is not None:
+            return
+        buffer = buffer[used:]
+        assert len(buffer) < 260  # a frame that may still become whole, and no more
+    raise AssertionError("it was not found")
+
+
+@pytest.mark.parametrize("name", ["rtu", "ascii"])
+@pytest.mark.parametrize("confirmed", [b"\5\0\1\xff\0", b"\6\0\1\0\7", b"\x16\0\1\xff\xfe\0\1"])
+def test_a_confirmation_that_repeats_the_request_is_no_echo(name: str, confirmed: bytes) -> None:
+    under_test = framer(name, request=confirmed)
+    _, reply = under_test.handleFrame(FRAMES[name](UNIT, confirmed), UNIT, 0)
+    assert reply is not None
+    assert bytes([reply.function_code]) + reply.body == confirmed
 
 
 async def answers(scheme: str, told: list[bytes], scripted: Any) -> None:

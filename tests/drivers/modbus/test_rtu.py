@@ -126,7 +126,7 @@ MISBEHAVIOURS: dict[str, tuple[Callable[[Any], bytes], Reason, str]] = {
     "half a frame": (lambda rtu: rtu(1, b"\3\2\0\7")[:5], Reason.BAD_RESPONSE, "5 bytes that are none: 01 03 02 00 07"),
     "a false checksum": (lambda rtu: rtu(1, b"\3\2\0\7")[:-1] + b"\0", Reason.BAD_RESPONSE, "7 bytes that are none"),
     "another unit": (lambda rtu: rtu(4, b"\3\2\0\7"), Reason.BAD_RESPONSE, "7 bytes that are none: 04 03"),
-    "another function": (lambda rtu: rtu(1, b"\4\2\0\7"), Reason.BAD_RESPONSE, "an answer to function 4"),
+    "another function": (lambda rtu: rtu(1, b"\4\2\0\7"), Reason.BAD_RESPONSE, "7 bytes that are none: 01 04"),
     "another byte count": (lambda rtu: rtu(1, b"\3\4\0\7\0\7"), Reason.BAD_RESPONSE, "announces 4 bytes where 2 were"),
     "busy": (lambda rtu: rtu(1, b"\x83\6"), Reason.DEVICE_ERROR, "exception 06 (server device busy)"),
 }
