@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drivers.contract import Driver, PlannedRequest, Session
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, parse_endpoint
+from drivers.modbus.owing import Owing
 from drivers.modbus.pacing import Pacing
 from drivers.modbus.settings import ModbusDeviceSettings
 from drivers.modbus.unit import Unit
@@ -41,6 +42,7 @@ class ModbusDriver:
         self._clock = clock
         self._tls = _shared_tls(devices)
         self._pacing = _pacing(devices)
+        self._owing = Owing()
         self._reconnects = any(device.reconnect_each_read for device in devices)
         self._units = {group: unit for device in devices for group, unit in _groups(device)}
 
@@ -63,6 +65,7 @@ class ModbusDriver:
             timeout_s=self._timeout_s,
             tls=self._tls,
             pacing=self._pacing,
+            owing=self._owing,
             reconnects=self._reconnects,
         ) as line:
             yield ModbusSession(line, self._units, link=self.link, clock=self._clock)

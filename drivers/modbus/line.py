@@ -10,11 +10,12 @@ import asyncio
 import ssl
 import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
 from drivers.modbus import failure
 from drivers.modbus.endpoint import Endpoint, SerialEndpoint, TcpEndpoint
+from drivers.modbus.owing import Owing
 from drivers.modbus.pacing import Pacing
 from drivers.modbus.request import Request
 from drivers.modbus.wire import NotConnected, Reply, make_client
@@ -38,12 +39,13 @@ class Line:
     """An open connection, made by `open_line`. An `Asker`."""
 
     def __init__(
-        self, endpoint: Endpoint, *, tls: DeviceTlsSettings | None = None, pacing: Pacing | None = None
+        self, endpoint: Endpoint, *, tls: DeviceTlsSettings | None, pacing: Pacing | None, owing: Owing
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._endpoint = endpoint
         self._tls = tls or DeviceTlsSettings()
         self._pacing = pacing
+        self._owing = owing
         self._has_transactions = endpoint.framing.has_transactions
         self._takes_turns = pacing is not None or not self._has_transactions
         self._client: Any = None
@@ -53,8 +55,6 @@ class Line:
         self._deadline: asyncio.Timeout | None = None
         self._heard = b""
         self._heard_at = 0.0
-        self._owing: dict[int, float] = {}
-        """Without transactions: the units that may still answer an earlier request, and until when."""
 
     async def ask(self, request: Request, *, timeout_s: float) -> bytes:
         """As `Asker.ask`."""
@@ -108,7 +108,7 @@ class Line:
 
     def again(self) -> Line:
         """Another connection to the same place, not open yet."""
-        return Line(self._endpoint, tls=self._tls, pacing=self._pacing)
+        return Line(self._endpoint, tls=self._tls, pacing=self._pacing, owing=self._owing)
 
     async def open(self, timeout_s: float) -> None:
         """Raises `DeviceUnavailable`. `close` must follow, also when this fails or is cancelled."""
@@ -135,9 +135,16 @@ class Line:
         transport: Any = None if self._client is None else self._client.ctx.transport
         if transport is None:
             return
+        self._drop_output(transport)
         self._client.close()
         transport.abort()
         await asyncio.sleep(0)  # the loop closes a socket in its next turn
+
+    def _drop_output(self, transport: Any) -> None:
+        """Else closing a serial port waits for what a dead line will never take."""
+        if isinstance(self._endpoint, SerialEndpoint) and transport.sync_serial is not None:
+            with suppress(OSError, termios.error):
+                transport.sync_serial.reset_output_buffer()
 
     async def _tls_context(self) -> tuple[ssl.SSLContext, str] | None:
         if not (isinstance(self._endpoint, TcpEndpoint) and self._endpoint.encrypted):
@@ -155,9 +162,8 @@ class Line:
         its timeout once more to be late in, and what has come by then is thrown away.
         """
         unit, now = request.dev_id, self._loop.time()
-        if self._owing.get(unit, 0.0) > now:
+        if self._owing.owes(unit, now):
             raise failure.owing(request.attempt, self._endpoint, timeout_s)
-        self._owing.pop(unit, None)
         wait_s = 0.0 if self._pacing is None else self._pacing.wait_s(unit, now)
         if isinstance(self._endpoint, SerialEndpoint):
             wait_s = max(wait_s, self._heard_at + self._endpoint.frame_gap_s - now)
@@ -185,7 +191,7 @@ class Line:
         if self._pacing is not None:
             self._pacing.ended(request.dev_id, now)
         if not answered and not self._has_transactions:
-            self._owing[request.dev_id] = now + timeout_s
+            self._owing.unanswered(request.dev_id, until=now + timeout_s)
 
     def _data(self, request: Request, reply: Reply) -> bytes:
         if reply.dev_id != request.dev_id:
@@ -250,10 +256,14 @@ async def open_line(
     timeout_s: float,
     tls: DeviceTlsSettings | None = None,
     pacing: Pacing | None = None,
+    owing: Owing | None = None,
     reconnects: bool = False,
 ) -> AsyncIterator[Asker]:
-    """Connects, within `timeout_s`; with `reconnects`, anew for each request. Raises `DeviceUnavailable`."""
-    line = Line(endpoint, tls=tls, pacing=pacing)
+    """Connects, within `timeout_s`; with `reconnects`, anew for each request. Raises `DeviceUnavailable`.
+
+    Whoever connects again to the same place gives the same `pacing` and `owing` again.
+    """
+    line = Line(endpoint, tls=tls, pacing=pacing, owing=owing or Owing())
     lines = OneRequestLines(line, timeout_s=timeout_s) if reconnects else None
     try:
         await line.open(timeout_s)

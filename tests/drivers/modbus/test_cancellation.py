@@ -82,9 +82,9 @@ async def test_on_a_serial_line(
     turns: int, serial_line: Any, rtu: Any, make_driver: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     line = serial_line(lambda request, send: send(rtu(1, b"\3\2\0\7")))
-    driver = make_driver({"url": line.url, "points": [SPEED]})
-    await cancelled_after(turns, driver)
-    assert (await connect_and_read(driver)).values == (7,)  # the port is free and in step
+    device = {"url": line.url, "points": [SPEED]}
+    await cancelled_after(turns, make_driver(device))
+    assert (await connect_and_read(make_driver(device))).values == (7,)  # the port is free and in step
     assert not caplog.records  # nothing failed in a callback of the loop
 
 

@@ -145,6 +145,34 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(
     assert count == 2
 
 
+@pytest.mark.parametrize(("scheme", "anew"), [("rtu+tcp", True), ("rtu+tcp", False), ("ascii", False)])
+async def test_a_late_answer_is_not_taken_for_another_ones_on_the_next_connection(
+    scheme: str, anew: bool, start: Any, framed: Any, make_driver: Any
+) -> None:
+    """A terminal server hands what comes from the line to whoever is connected now."""
+    requests: list[bytes] = []
+
+    def answer(request: bytes, send: Callable[[bytes], None]) -> None:
+        requests.append(request)
+        if len(requests) > 1:
+            send(framed(scheme, 1, b"\3\2\0\1"))  # what the first request asked for
+
+    _, url = await start(scheme, answer)
+    points = [SPEED, {**LAST, "period": "5s"}]
+    driver = make_driver({"url": url, "timeout": "300ms", "reconnect_each_read": anew, "points": points})
+    speed, last = driver.groups
+    async with driver.connect() as session:
+        with pytest.raises(BadResponse, match="no answer within"):
+            await session.read(speed)
+        if anew:
+            with pytest.raises(BadResponse, match="not asked"):
+                await session.read(last)
+    async with driver.connect() as session:
+        with pytest.raises(BadResponse, match="not asked"):
+            await session.read(last)
+    assert len(requests) == 1
+
+
 @pytest.mark.parametrize("scheme", WITHOUT_TRANSACTIONS)
 async def test_what_comes_unasked_before_a_request_is_thrown_away(
     scheme: str, start: Any, framed: Any, make_driver: Any
@@ -234,11 +262,13 @@ async def test_what_is_no_ascii_frame_is_never_a_value_and_the_next_frame_is_one
     garbage: str, serial_line: Any, make_driver: Any
 ) -> None:
     line = serial_line(lambda request, send: send(ASCII_GARBAGE[garbage]))
-    driver = make_driver({"url": line.url_of("ascii"), "timeout": "300ms", "points": [SPEED]})
+    device = {"url": line.url_of("ascii"), "timeout": "300ms", "points": [SPEED]}
+    driver = make_driver(device)
     async with driver.connect() as session:
         with pytest.raises(BadResponse) as error:
             await session.read(driver.groups[0])
     assert error.value.reason is Reason.BAD_RESPONSE
+    driver = make_driver(device)  # which does not know that the unit owes an answer
     line.answer = lambda request, send: send(ASCII_GARBAGE[garbage] + b":0103020007F3\r\n")
     async with driver.connect() as session:
         assert (await session.read(driver.groups[0])).values == (7,)

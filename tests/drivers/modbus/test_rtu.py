@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,18 @@ async def test_a_port_that_is_unplugged_while_asking_is_unavailable_at_once(seri
             await session.read(driver.groups[0])
         with pytest.raises(DeviceUnavailable):
             await session.read(driver.groups[0])
+
+
+async def test_closing_drops_what_the_line_has_not_taken(
+    serial_line: Any, make_driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel would wait for it, and the gateway with it. A pseudo-terminal cannot show that: it never waits."""
+    line = serial_line(lambda request, send: None)
+    driver = make_driver({"url": line.url, "points": [SPEED]})
+    async with driver.connect():
+        dropped: list[int] = []
+        monkeypatch.setattr(termios, "tcflush", lambda _, queue: dropped.append(queue))
+    assert dropped == [termios.TCOFLUSH]
 
 
 async def test_a_port_that_does_not_exist_is_named(make_driver: Any) -> None:
