@@ -10,7 +10,7 @@ What only a destination that leaves was waiting for is `orphaned` until `gateway
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.buffer.ranges import Ranges, union
@@ -63,7 +63,7 @@ class Backlogs:
         self.dropping: set[int] = set()
         """Dropped, but their rows are still to be deleted."""
         self.generation = 0
-        """Grows with every `drop` and the like: what was read from the database before is out of date."""
+        """Grows with every `drop`, `deleted` and the like: what was read from the database before is out of date."""
 
     def __getitem__(self, destination: str) -> Backlog:
         """That of a destination that has left is empty."""
@@ -177,6 +177,12 @@ class Backlogs:
         for backlog in self._backlogs.values():
             _tidy(backlog)
         return lost
+
+    def deleted(self, dropped: Sequence[int]) -> None:
+        """These have no rows any more; a query that began before may still have found them."""
+        if dropped:
+            self.dropping.difference_update(dropped)
+            self.generation += 1
 
     def put_back(self, destination: str, positions: Iterable[tuple[int, bool]]) -> None:
         """`destination` waits for these again, which it had handled. With each comes whether its row was still there:

@@ -161,7 +161,7 @@ class Settler:
         )
         del self._set_aside[: len(set_aside)]
         self._crowded_out = []
-        self._backlogs.dropping.difference_update(dropped)
+        self._backlogs.deleted(dropped)
         self._backlogs.left -= left
         self._orphaned = orphaned
         self._noted = self._noted and not note

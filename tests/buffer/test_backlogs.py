@@ -111,7 +111,7 @@ class BacklogsMachine(RuleBasedStateMachine):
     @rule(most=st.integers(1, 20))
     def settle(self, most: int) -> None:
         self.rows -= self.backlogs.dropping
-        self.backlogs.dropping.clear()
+        self.backlogs.deleted(sorted(self.backlogs.dropping))
         for first, last in self.backlogs.done.head(most):
             self.rows.difference_update(range(first, last + 1))
             self.backlogs.done.remove(first, last)

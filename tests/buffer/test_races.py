@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,46 @@ async def test_what_a_peek_and_the_bounds_drop_together_is_counted_once(
         assert (bench.health.dropped["max-age"], bench.health.dropped["damaged"]) == (4, 1)
         assert await drain(buffer, "a") == list(range(6, 21))
         assert bench.health.readings == 0
+
+
+async def test_a_row_that_was_read_before_it_was_deleted_does_not_come_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.open("a") as buffer:
+        await fill(bench, buffer, 10)
+        bench.now_ns += MINUTE_NS
+        await fill(bench, buffer, 10)
+    peeks: list[asyncio.Task[list[int]]] = []
+    read, deleted = asyncio.Event(), asyncio.Event()
+    fetch, settle, forget = Store.fetch, Store.settle, Backlogs.deleted
+
+    async def slow(self: Store, first: int, last: int, *, limit: int) -> Any:
+        rows = await fetch(self, first, last, limit=limit)
+        if peeks and not read.is_set():
+            read.set()
+            await deleted.wait()
+        return rows
+
+    async def peeked(self: Store, what: settlement.Settlement) -> None:
+        if what.dropped and not peeks:
+            peeks.append(asyncio.create_task(positions(buffer, "a")))
+            await read.wait()
+        await settle(self, what)
+
+    def told(self: Backlogs, dropped: Sequence[int]) -> None:
+        forget(self, dropped)
+        if dropped:
+            deleted.set()
+
+    monkeypatch.setattr(Store, "fetch", slow)
+    monkeypatch.setattr(Store, "settle", peeked)
+    monkeypatch.setattr(Backlogs, "deleted", told)
+    bench.now_ns += MINUTE_NS
+    async with bench.open("a", max_age=100.0) as buffer:
+        await deleted.wait()
+        assert await peeks[0] == list(range(11, 21))
+        assert (buffer.backlog("a"), bench.health.dropped["max-age"]) == (10, 10)
+        assert await drain(buffer, "a") == list(range(11, 21))
 
 
 async def test_what_is_committed_can_be_peeked_while_the_mark_is_being_synced(
