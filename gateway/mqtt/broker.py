@@ -13,7 +13,7 @@ from gateway.mqtt.engine import Engine
 from gateway.mqtt.packets import Connack, Hello, Version
 from gateway.mqtt.reasons import PROTOCOL_REFUSED, RETAIN_REFUSED, DestinationUnavailable, connection_refused
 from gateway.mqtt.stream import Address, open_stream
-from gateway.mqtt.upgrade import upgrade
+from gateway.mqtt.websocket import upgrade
 
 log = logging.getLogger(__name__)
 

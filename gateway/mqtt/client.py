@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from paho.mqtt.client import Client, _WebsocketWrapper
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gateway.mqtt.stream import Address
+from gateway.mqtt.websocket import frame
 
 
 class GivenSocket(Client):
@@ -70,8 +72,8 @@ class _WebSocket(_WebsocketWrapper):
         self.connected = True
 
     def _create_frame(self, opcode: int, data: bytearray, do_masking: int = 1) -> bytearray:  # noqa: ARG002
-        frame = super()._create_frame(opcode, data)
+        made = frame(opcode, data, mask=os.urandom(4))
         if self._sendbuffer:
-            self._sendbuffer += frame  # an answer, because data waits until this buffer is empty
+            self._sendbuffer += made  # an answer, because data waits until this buffer is empty
             raise BlockingIOError  # nothing to send at once, and nothing to hand on
-        return frame
+        return bytearray(made)

@@ -1,4 +1,4 @@
-"""From a URL to a connected socket: DNS, TCP and TLS, without a thread that could be left behind. See also `upgrade`.
+"""From a URL to a connected socket: DNS, TCP and TLS, without a thread that could be left behind. See also `websocket`.
 
 Every step is awaited on the event loop and can be cancelled at once; a cancelled or failed step has closed its socket.
 (A name lookup runs in a thread of the default executor, because the system offers nothing else; it holds no socket.)

@@ -1,4 +1,4 @@
-"""The upgrade to a WebSocket, against the example of RFC 6455, 1.3, and servers that are none."""
+"""The upgrade to a WebSocket and its frames, against the examples of RFC 6455, and servers that are none."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import pytest
 
 from gateway.mqtt import DestinationUnavailable
 from gateway.mqtt.stream import Address
-from gateway.mqtt.upgrade import request, trouble_with
+from gateway.mqtt.websocket import frame, request, trouble_with
 
 KEY, ACCEPT = b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 def answer(*fields, status=b"HTTP/1.1 101 Switching Protocols"):
     return b"\r\n".join([status, *fields, b"", b""])
+
+
+def test_a_masked_frame_is_that_of_the_standard():
+    assert frame(1, b"Hello", mask=bytes.fromhex("37fa213d")).hex() == "818537fa213d7f9f4d5158"
+
+
+@pytest.mark.parametrize(
+    ("length", "head"),
+    [(0, "8280"), (125, "82fd"), (126, "82fe007e"), (65535, "82feffff"), (65536, "82ff0000000000010000")],
+)
+def test_the_length_stands_in_as_few_bytes_as_it_needs(length, head):
+    assert frame(2, b"x" * length, mask=bytes(4)) == bytes.fromhex(head) + bytes(4) + b"x" * length
 
 
 @pytest.mark.parametrize(
