@@ -28,6 +28,17 @@ class Backlog:
     lost_in_flight: set[int] = field(default_factory=set)
     """Dropped after they were handed out; their acknowledgement may still come and must not be counted again."""
 
+    def remove_holes(self, first: int, last: int, *, rows: Iterable[int] = ()) -> bool:
+        """Between the two, only these positions have rows. Returns False, and has changed nothing, when that cannot be:
+        more readings wait than would be left."""
+        holes = Ranges([(first, last)])
+        for position in rows:
+            holes.discard(position)
+        if self.pending.count - self.pending.count_common(holes) < self.waiting:
+            return False
+        self.pending.subtract(holes)
+        return True
+
     def handed_back(self) -> None:
         """No acknowledgement will come for what was peeked until now."""
         self.handed_out.clear()
@@ -100,10 +111,11 @@ class Backlogs:
         for other in self._backlogs.values():
             alone.subtract(other.pending)
         self._orphan(destination, alone)
+        waiting, backlog.waiting = backlog.waiting, 0
         backlog.pending.clear()
         self.left.add(destination)
         self.changes += 1
-        return backlog.waiting, alone.count
+        return waiting, alone.count
 
     def _orphan(self, destination: str, alone: Ranges) -> None:
         if not self.orphaned:
@@ -259,13 +271,15 @@ class Backlogs:
         twin.dropping, twin.left = set(self.dropping), set(self.left)
         return twin
 
-    def nothing_before(self, position: int) -> None:
-        """No row exists before `position`."""
+    def nothing_before(self, position: int) -> bool:
+        """No row exists before `position`. Returns whether that can be: see `Backlog.remove_holes`."""
         self.orphaned.remove(1, position - 1)
         for backlog in self._backlogs.values():
-            backlog.pending.remove(1, position - 1)
+            if not backlog.remove_holes(1, position - 1):
+                return False
             if backlog.lost_in_flight:
                 backlog.lost_in_flight = {one for one in backlog.lost_in_flight if one >= position}
+        return True
 
 
 def _tidy(backlog: Backlog) -> None:

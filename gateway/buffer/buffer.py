@@ -21,7 +21,7 @@ from gateway.buffer.groups import Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.lock import exclusive
 from gateway.buffer.mark import STOPPED, Mark, MarkFile, mark_of
-from gateway.buffer.model import BufferUnavailable, StoreClosed, StoredReading, StoreFailed
+from gateway.buffer.model import BufferUnavailable, RowsMissing, StoreClosed, StoredReading, StoreFailed
 from gateway.buffer.opening import mark_stopped, prepare
 from gateway.buffer.parts import assemble
 from gateway.buffer.repair import PATIENCE
@@ -186,13 +186,14 @@ class Buffer:
             return [], tail_first
         if generation != self._backlogs.generation:
             return [], first  # some of these have been dropped meanwhile: look again
+        reached = final if len(rows) < limit else rows[-1][0]
+        if not backlog.remove_holes(first, reached, rows=(row[0] for row in rows)):
+            self._writer.repair(RowsMissing())
+            return [], tail_first
         stored: list[StoredReading] = []
         unreadable: list[tuple[int, int]] = []
-        following = first
         for row in rows:
             position, group_id, observed_at_ns, body, quality, _ = row
-            backlog.pending.remove(following, position - 1)  # holes
-            following = position + 1
             if position in self._backlogs.dropping:
                 continue
             try:
@@ -204,10 +205,7 @@ class Buffer:
                 stored.append(StoredReading(position, reading))
         if unreadable:
             self._writer.lose_unreadable(unreadable)
-        if len(rows) < limit:
-            backlog.pending.remove(following, final)
-            following = final + 1
-        return stored, following
+        return stored, reached + 1
 
     async def _rows(self, first: int, last: int, *, limit: int) -> list[Row] | None:
         """Rows from the database; None while it cannot be read, which is said once."""

@@ -57,5 +57,17 @@ class StoreFailed(Exception):
         return f"{self.message}; {self.hint}"
 
 
+class RowsMissing(StoreFailed):
+    """There are fewer readings than somebody waits for, though the database can be read: a damaged page may lead past
+    others."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "readings that are waited for are missing in the buffer",
+            hint="it is moved aside and salvaged; check the disk that it is on",
+            damaged=True,
+        )
+
+
 class StoreClosed(StoreFailed):
     """The database is being repaired, or could not be opened again."""

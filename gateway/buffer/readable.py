@@ -9,7 +9,6 @@ from typing import Any
 
 from gateway.buffer.schema import primary_code
 
-_CHUNK = 500
 _FARTHEST = 2**40
 _BEGINNING = b"SQLite format 3\0"
 _MOST_ADDED = 64  # times the size of the file: a header that claims more lies
@@ -55,28 +54,22 @@ def is_passing(error: sqlite3.Error) -> bool:
 
 
 def _by_id(source: sqlite3.Connection, table: str, names: Sequence[str]) -> Iterator[Row]:
-    """Every readable row in order of id. After an unreadable one, the next readable id is searched: first by doubling
-    steps, then by halving what was jumped over. A row that comes out of order is on a page that is out of place: it
-    counts as unreadable, or the search would go round in circles."""
-    query = f"SELECT {','.join(names)} FROM {table} WHERE id >= ? ORDER BY id LIMIT ?"  # noqa: S608  names of ours
+    """Every readable row, in order of id as far as the pages are in order: a row out of place says nothing of those
+    that follow it. After an unreadable one, the next readable id is searched: first by doubling steps, then by halving
+    what was jumped over. That is always beyond all ids that were found, so it does not go round in circles."""
+    query = f"SELECT {','.join(names)} FROM {table} WHERE id >= ? ORDER BY id"  # noqa: S608  names of ours
     key = names.index("id")
     start: int | None = 0
     while start is not None:
-        count, bad = 0, False
         try:
-            for row in source.execute(query, (start, _CHUNK)):
-                bad = row[key] < start
-                if bad:
-                    break
+            for row in source.execute(query, (start,)):
                 yield row
-                count, start = count + 1, row[key] + 1
+                start = max(start, row[key] + 1)
         except sqlite3.DatabaseError as error:
             if is_passing(error):
                 raise
-            bad = True
-        if bad:
             start = _next_readable(source, query, key, start)
-        elif count < _CHUNK:
+        else:
             return
 
 
@@ -106,7 +99,7 @@ def _next_readable(source: sqlite3.Connection, query: str, key: int, bad: int) -
 
 def _readable(source: sqlite3.Connection, query: str, key: int, start: int) -> bool:
     try:
-        rows = source.execute(query, (start, 1)).fetchall()
+        rows = source.execute(f"{query} LIMIT 1", (start,)).fetchall()
     except sqlite3.DatabaseError as error:
         if is_passing(error):
             raise

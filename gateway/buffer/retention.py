@@ -15,6 +15,7 @@ from gateway.buffer.bounds import PAGE_BYTES, Bounds, Budget, Forecast, Measured
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.groups import Groups
+from gateway.buffer.model import RowsMissing
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
 from gateway.buffer.thinning import Sweep, encode_sweeps, new_sweeps
@@ -260,8 +261,8 @@ class Retention:
         if self._backlogs.held and measured.first_observed_ns is not None:
             taken_ns = measured.first_observed_ns if oldest_age_ns is None else self._clock_ns() - oldest_age_ns
             health.oldest_ns = taken_ns
-        if measured.first_position is not None:
-            self._backlogs.nothing_before(measured.first_position)
+        if measured.first_position is not None and not self._backlogs.nothing_before(measured.first_position):
+            raise RowsMissing
 
     def _end_episodes(self, verdict: Verdict, oldest_age_ns: int | None) -> None:
         if verdict.relieved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -65,6 +66,40 @@ async def test_a_reading_whose_time_is_none_grows_old_with_the_others(bench: Ben
     async with bench.open():
         await until(lambda: bench.health.dropped.total() == 20)
         await until(lambda: bench.health.readings == 0)
+
+
+# A position that is another
+
+
+def misplace(bench: Bench, *, position: int) -> None:
+    """One bit of it, in the file: then it is far ahead of its place."""
+    content = bytearray(bench.path.read_bytes())
+    written = bytes((0x80 | position >> 7, position & 0x7F))
+    found = re.search(re.escape(written) + rb"[\x06-\x08]\x00[\x01-\x09]\x06", content)
+    assert found is not None
+    content[found.start()] ^= 0x40
+    bench.path.write_bytes(content)
+
+
+async def test_a_reading_out_of_its_place_hides_none_behind_it(bench: Bench, until: Until) -> None:
+    numbers = await fill(bench, 3000)
+    misplace(bench, position=1500)
+    async with bench.open() as buffer:
+        await buffer.peek("broker", after=0, limit=9999)
+        await until(lambda: bench.health.dropped["damaged"] and bench.health.writable)
+        assert await speeds(buffer) == [number for number in numbers if number != 1499]
+        assert bench.health.dropped["damaged"] == 1
+
+
+async def test_a_first_reading_out_of_its_place_hides_none_behind_it(bench: Bench, until: Until) -> None:
+    numbers = await fill(bench, 3000)
+    async with bench.open() as buffer:
+        buffer.acknowledge("broker", range(1, 1000))
+    misplace(bench, position=1000)
+    async with bench.open() as buffer:
+        await until(lambda: bench.health.dropped["damaged"] and bench.health.writable)
+        assert await speeds(buffer) == numbers[1000:]
+        assert bench.health.dropped["damaged"] == 1
 
 
 # A column that is missing

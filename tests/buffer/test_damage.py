@@ -159,9 +159,8 @@ def repeat_leaf(bench: Bench) -> None:
 
 @pytest.mark.parametrize("checked", [True, False])
 async def test_rows_that_come_out_of_order_do_not_lead_round_in_circles(
-    bench: Bench, until: Until, monkeypatch: pytest.MonkeyPatch, checked: bool
+    bench: Bench, until: Until, checked: bool
 ) -> None:
-    monkeypatch.setattr("gateway.buffer.readable._CHUNK", 7)  # so that it begins again among the bad ones
     await fill(bench, 3000)
     repeat_leaf(bench)
     if checked:
