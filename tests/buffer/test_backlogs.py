@@ -104,8 +104,9 @@ class BacklogsMachine(RuleBasedStateMachine):
     def drop(self, picks: set[int]) -> None:
         positions = chosen(self.rows, picks)  # perhaps some that another has dropped
         lost = self.backlogs.drop(positions)
-        for name, waiting in self.waiting.items():
-            assert waiting & set(positions) == set(lost.get(name, ()))
+        for name, waiting in self.waiting.items():  # one of them may have left before, and joined again
+            left_behind = self.orphaned if name in self.backlogs.orphaned_by else set()
+            assert (waiting | left_behind) & set(positions) == set(lost.get(name, ()))
         self._lose(set(positions))
 
     @rule(most=st.integers(1, 20))
