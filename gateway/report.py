@@ -13,8 +13,11 @@ _ROUNDING = 1 + 1e-9
 
 
 def merged(state: Reading | None, part: Reading) -> Reading:
-    """The complete state after `part`, in which a value that is None and has no quality has not changed."""
-    if state is None or None not in part.values:
+    """The state after `part`, in which a value that is None and has no quality has not changed.
+
+    That is `part` itself where it left nothing out, or nothing is known besides.
+    """
+    if state is None or not _leaves_something_out(part):
         return part
     values = list(part.values)
     quality = dict(part.quality)
@@ -48,21 +51,25 @@ class Reporter:
         return reading if self._keeps_all else self._filtered(reading, now_s)
 
     def reportable_part(self, part: Reading, state: Reading, *, now_s: float) -> Reading | None:
-        """The same for a reading that came unasked and left out what has not changed; `state` is `merged` with it.
+        """The same for a reading that came unasked and may leave out what has not changed; `state` is `merged` with it.
 
-        The whole state is reported at every heartbeat, also where everything that comes is kept.
+        What it left out is not reported with it, heartbeat or not: it was not observed at that instant, which may be
+        long ago. Whoever calls repeats the state when `all_due_s` has come, also where everything that comes is kept.
         """
         if part.group.events:
             return part
-        kept = self._filtered(state, now_s)
-        return part if self._keeps_all and kept is not state else kept
+        kept = self._filtered(state, now_s) if state is part else self._changes(state)
+        return part if self._keeps_all else kept
 
     def _filtered(self, reading: Reading, now_s: float) -> Reading | None:
-        if now_s >= self.all_due_s:
-            self.all_due_s = now_s + self._heartbeat_s
-            self._values = list(reading.values)
-            self._quality = dict(reading.quality)
-            return reading
+        if now_s < self.all_due_s:
+            return self._changes(reading)
+        self.all_due_s = now_s + self._heartbeat_s
+        self._values = list(reading.values)
+        self._quality = dict(reading.quality)
+        return reading
+
+    def _changes(self, reading: Reading) -> Reading | None:
         changed = self._changed(reading)
         if not changed:
             return None
@@ -93,6 +100,12 @@ class Reporter:
             }
             return sorted(requalified.union(changed))
         return changed
+
+
+def _leaves_something_out(reading: Reading) -> bool:
+    return None in reading.values and any(
+        value is None and index not in reading.quality for index, value in enumerate(reading.values)
+    )
 
 
 def _moved(value: Value, reported: Value, threshold: float) -> bool:

@@ -31,13 +31,16 @@ def readings(
     now_ns: int,
     lost_some: Callable[[PointGroup, int], None],
 ) -> list[Reading]:
-    """One reading for all that changed at one instant in one group, in the order of time.
+    """One reading for all that changed at one instant in one group, in the order in which the server says it.
 
-    A point that changed twice at the same instant needs a second reading. `lost_some` is told of points whose queue
-    on the server was too short. Changes of items that nobody knows are left out.
+    That is the order of what happened to a point, whatever its clock says: it may have been set back, and a bad status
+    is often told by another clock than the value after it. So a change never joins a reading that comes before another
+    one of its point. `lost_some` is told of points whose queue on the server was too short. Changes of items that
+    nobody knows are left out.
     """
     rows: list[_Row] = []
-    open_rows: dict[tuple[PointGroup, int], _Row] = {}
+    row_at: dict[tuple[PointGroup, int], int] = {}
+    last_row_of: dict[tuple[PointGroup, int], int] = {}
     for change in changes:
         if change.ClientHandle >= len(items):
             continue
@@ -46,14 +49,14 @@ def readings(
         for sink in items[change.ClientHandle].sinks:
             group, index = sink.group, sink.index
             value, quality = judge(data, sink.part)
-            row = open_rows.get((group, at_ns))
-            if row is None or row.values[index] is not None or index in row.quality:
-                row = open_rows[group, at_ns] = _Row(group, at_ns, [None] * len(group.points), {})
-                rows.append(row)
-            row.values[index] = value
+            at = row_at.get((group, at_ns), -1)
+            if at <= last_row_of.get((group, index), -1):
+                at = row_at[group, at_ns] = len(rows)
+                rows.append(_Row(group, at_ns, [None] * len(group.points), {}))
+            last_row_of[group, index] = at
+            rows[at].values[index] = value
             if quality is not None:
-                row.quality[index] = quality
+                rows[at].quality[index] = quality
             if has_lost_some(data):
                 lost_some(group, index)
-    rows.sort(key=lambda row: row.observed_at_ns)
     return [Reading(row.group, row.observed_at_ns, tuple(row.values), row.quality) for row in rows]

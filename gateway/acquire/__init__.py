@@ -4,9 +4,10 @@ The supervisor holds all policy, the driver none. The type of an error is the de
 
 - `DeviceUnavailable`: leave the session, every point of the link goes bad once, back off, connect again. So it is with
   any error while connecting or listening.
-- `BadResponse`: this reading is bad. A device that does not answer at all, or `FAILURES_IN_A_ROW` times wrongly, trips
-  its breaker: its points go bad once and it is probed ever more rarely, so on a shared line it costs the others one
-  timeout per probe. When every device of a link is in that state, the link itself is suspect and is connected anew.
+- `BadResponse`: this reading is bad. A poll group that is not answered at all, or several times wrongly, opens its
+  breaker: its points have gone bad once and it is probed ever more rarely. A device of which every group is in that
+  state is down, and on a shared line costs the others one timeout per probe (see `breaker`). When every device of a
+  link is down, the link itself is suspect and is connected anew.
 - anything else is a bug: it faults that one device (that one link, when devices speak unasked), with a traceback in the
   log, and nothing else.
 

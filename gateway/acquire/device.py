@@ -9,17 +9,13 @@ from typing import Protocol
 from drivers.contract import BadResponse, DriverError
 from drivers.model import Level, PointGroup, Reading, Reason, all_bad
 from drivers.settings import DeviceSettings, Priority
-from gateway.backoff import Backoff
+from gateway.acquire.breaker import Breaker
 from gateway.health import DeviceHealth
 from gateway.report import Reporter, merged
 from gateway.schedule import Due
 
 log = logging.getLogger(__package__)
 
-
-FAILURES_IN_A_ROW = 3
-FIRST_RETRY_S = 1.0
-LONGEST_RETRY_S = 60.0
 _REASONS = frozenset(reason.value for reason in Reason)
 
 
@@ -36,34 +32,44 @@ class Device:
         self, settings: DeviceSettings, groups: Sequence[PointGroup], *, sink: Sink, health: DeviceHealth
     ) -> None:
         self.health = health
-        self.failures = 0
         self._settings = settings
         self._groups = groups
         self._sink = sink
         self._reporters = {
             group: Reporter(group, report=settings.report, heartbeat_s=settings.heartbeat) for group in groups
         }
-        self._backoff = Backoff(first_s=FIRST_RETRY_S, longest_s=LONGEST_RETRY_S)
-        self._known_bad: set[PointGroup] = set()
-        self._probe_at_s: float | None = None
+        self._breaker = Breaker(groups)
         self._down_since_s: float | None = None
 
-    def may_read(self, due: Due, *, now_s: float) -> bool:
-        """Whether to use this tick: always while the breaker is closed, else only when a probe is due."""
-        if self._probe_at_s is None:
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing of it answers, and that has been tried often enough to suspect the link."""
+        return self._breaker.is_exhausted
+
+    def to_read(self, due: Due, *, now_s: float) -> PointGroup | None:
+        """What to read at this tick: its group as a rule, and what `Breaker` says while that is not read as ever."""
+        if self._breaker.may_read(due.group):
             self.health.missed += due.missed
             self.health.lateness_seconds.observe(due.lateness_s)
-            return True
-        return now_s >= self._probe_at_s
+            return due.group
+        return self._breaker.probe(due.group, now_s=now_s)
 
-    def answered(self, reading: Reading, *, took_s: float, due: Due, now_s: float) -> None:
+    def answered(self, reading: Reading, group: PointGroup, *, took_s: float, now_s: float) -> None:
+        """A read of `group` gave `reading`."""
         health = self.health
         health.read_seconds.observe(took_s)
         health.readings += 1
         health.values += len(reading.values) - len(reading.quality)
-        if self.failures or not health.up:
+        bad_since_s = self._breaker.answered(group)
+        if not health.up:
             self.came_up(now_s)
-        self._known_bad.discard(due.group)
+        elif bad_since_s is not None:
+            log.warning(
+                "%s is read again after %.1f s",
+                group,
+                now_s - bad_since_s,
+                extra={"device": self._settings.name},
+            )
         self._report(reading, now_s=now_s)
 
     def spoke(self, reading: Reading, *, now_s: float) -> bool:
@@ -77,7 +83,7 @@ class Device:
         health.last[group] = state
         health.readings += 1
         health.values += len(reading.values) - reading.values.count(None)
-        self._known_bad.discard(group)
+        self._breaker.answered(group)
         if kept is not None:
             self._sink.append(kept, priority=self._settings.priority)
         usable = not _all_bad(reading)
@@ -91,7 +97,7 @@ class Device:
         next_s = now_s + self._settings.heartbeat
         for group, state in self.health.last.items():
             reporter = self._reporters[group]
-            if group.events or group in self._known_bad:
+            if group.events or self._breaker.is_bad(group):
                 continue
             if now_s >= reporter.all_due_s:
                 repeated = Reading(group, now_ns, state.values, state.quality)
@@ -101,23 +107,31 @@ class Device:
         return next_s
 
     def failed(self, error: BadResponse, group: PointGroup, *, now_ns: int, now_s: float) -> None:
-        """One reading of `group` failed; trips the breaker when that is final enough."""
+        """A read of `group` failed. When that was the last group that might have answered, the device is down."""
         self.health.errors[error.reason.value] += 1
-        self.failures += 1
-        self._report_bad(group, error.reason, now_ns=now_ns, now_s=now_s)
-        gives_up = error.reason in (Reason.TIMEOUT, Reason.DRIVER_FAULT) or self.failures >= FAILURES_IN_A_ROW
-        if gives_up:
-            self._probe_at_s = now_s + self._backoff.next_s()
-            self._went_down(error, now_ns=now_ns, now_s=now_s)
-        elif self.failures == 1 and self._down_since_s is None:
-            log.warning("%s: %s", self._settings.name, error, extra={"device": self._settings.name})
+        is_news = not self._breaker.is_bad(group)
+        self._breaker.failed(group, error.reason, now_s=now_s)
+        if is_news:
+            self._report(all_bad(group, now_ns, error.reason), now_s=now_s)
+        if self._breaker.is_down:
+            self._went_down(error, now_s=now_s)
+        elif is_news and self._down_since_s is None:
+            log.warning(
+                "%s: %s",
+                self._settings.name,
+                error,
+                exc_info=_traceback(error),
+                extra={"device": self._settings.name},
+            )
 
     def lost(self, error: DriverError, *, now_ns: int, now_s: float) -> None:
         """The link went, and the device with it. The next session may try it at once."""
         self.health.errors[error.reason.value] += 1
-        self.failures = 0
-        self._probe_at_s = None
-        self._went_down(error, now_ns=now_ns, now_s=now_s)
+        news = [group for group in self._groups if not self._breaker.is_bad(group)]
+        self._breaker.lost(now_s=now_s)
+        self._went_down(error, now_s=now_s)
+        for group in news:
+            self._report(all_bad(group, now_ns, error.reason), now_s=now_s)
 
     def came_up(self, now_s: float) -> None:
         """It answers, or its link is open and it speaks unasked."""
@@ -130,14 +144,11 @@ class Device:
             )
         elif not self.health.up:
             log.info("%s is up", self._settings.name, extra={"device": self._settings.name})
-        self.failures = 0
-        self._probe_at_s = None
         self._down_since_s = None
-        self._backoff.reset()
         self.health.up = True
         self.health.reason = self.health.detail = ""
 
-    def _went_down(self, error: DriverError, *, now_ns: int, now_s: float) -> None:
+    def _went_down(self, error: DriverError, *, now_s: float) -> None:
         self.health.up = False
         self.health.reason = error.reason
         self.health.detail = str(error)
@@ -148,23 +159,19 @@ class Device:
             "%s is down: %s",
             self._settings.name,
             error,
-            exc_info=error.__cause__ if error.reason is Reason.DRIVER_FAULT else None,
+            exc_info=_traceback(error),
             extra={"device": self._settings.name, "reason": str(error.reason)},
         )
-        for group in self._groups:
-            self._report_bad(group, error.reason, now_ns=now_ns, now_s=now_s)
-
-    def _report_bad(self, group: PointGroup, reason: str, *, now_ns: int, now_s: float) -> None:
-        """Say once that nothing of `group` can be read; until it can, there is nothing to add."""
-        if group not in self._known_bad:
-            self._known_bad.add(group)
-            self._report(all_bad(group, now_ns, reason), now_s=now_s)
 
     def _report(self, reading: Reading, *, now_s: float) -> None:
         self.health.last[reading.group] = reading
         reported = self._reporters[reading.group].reportable(reading, now_s=now_s)
         if reported is not None:
             self._sink.append(reported, priority=self._settings.priority)
+
+
+def _traceback(error: DriverError) -> BaseException | None:
+    return error.__cause__ if error.reason is Reason.DRIVER_FAULT else None
 
 
 def _all_bad(reading: Reading) -> bool:

@@ -11,12 +11,13 @@ from typing import NoReturn
 from drivers.contract import BadResponse, DeviceUnavailable, Driver, DriverError, Session, StreamSession
 from drivers.model import Point, PointGroup, Reading, Reason, Value
 from drivers.settings import DeviceSettings
-from gateway.acquire.device import FAILURES_IN_A_ROW, FIRST_RETRY_S, LONGEST_RETRY_S, Device, Sink
+from gateway.acquire.breaker import FIRST_RETRY_S, LONGEST_RETRY_S
+from gateway.acquire.device import Device, Sink
 from gateway.acquire.faults import BugsRaisedAs
 from gateway.acquire.writes import Writes
 from gateway.backoff import Backoff
 from gateway.health import DeviceHealth
-from gateway.schedule import Due, Schedule
+from gateway.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +109,20 @@ class Link:
                 continue
             due = self._schedule.take(monotonic_s())
             device = self._devices[due.group.device]
-            if device.may_read(due, now_s=monotonic_s()):
-                await self._read(session, device, due)
+            group = device.to_read(due, now_s=monotonic_s())
+            if group is not None:
+                await self._read(session, device, group)
 
-    async def _read(self, session: Session, device: Device, due: Due) -> None:
+    async def _read(self, session: Session, device: Device, group: PointGroup) -> None:
         monotonic_s = self._clocks.monotonic_s
         started_s = monotonic_s()
         try:
-            with BugsRaisedAs(BadResponse, due.group):
-                reading = await session.read(due.group)
+            with BugsRaisedAs(BadResponse, group):
+                reading = await session.read(group)
                 _check_size(reading)
         except BadResponse as error:
-            device.failed(error, due.group, now_ns=self._clocks.wall_ns(), now_s=monotonic_s())
-            if all(other.failures >= FAILURES_IN_A_ROW for other in self._devices.values()):
+            device.failed(error, group, now_ns=self._clocks.wall_ns(), now_s=monotonic_s())
+            if all(other.is_exhausted for other in self._devices.values()):
                 raise DeviceUnavailable(
                     f"nothing on {self._driver.link} answers as it should ({error.message}); connecting it anew",
                     reason=error.reason,
@@ -128,7 +130,7 @@ class Link:
                 ) from error
         else:
             now_s = monotonic_s()
-            device.answered(reading, took_s=now_s - started_s, due=due, now_s=now_s)
+            device.answered(reading, group, took_s=now_s - started_s, now_s=now_s)
             self._backoff.reset()
 
     async def _stream(self, session: StreamSession) -> NoReturn:

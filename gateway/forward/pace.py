@@ -9,7 +9,10 @@ from gateway.buffer import StoredReading
 BURST_S = 1.0
 """How many seconds' worth a full token bucket holds."""
 QUEUE_S = 0.02
-"""How much longer than the quickest an answer may take before history is held back."""
+"""How much longer than expected an answer may take before history is held back."""
+MOST_LEARNED_S = 0.06
+"""How much longer than the quickest an answer may be expected to take."""
+FORGET_ROUNDS = 128
 FIRST_WINDOW, LEAST_WINDOW, MOST_WINDOW = 32, 8, 1000
 MESSAGE_VALUES = 100
 """A message costs as much as this many values in a message do."""
@@ -37,22 +40,33 @@ class HistoryWindow:
     """How many messages of history may be unacknowledged, so that live ones do not queue behind them.
 
     Like LEDBAT (RFC 6817) it watches how much longer answers take than the quickest did: that time is spent in a queue,
-    here or in the broker. Once in each round trip it shrinks when the queue is long and grows when it is short. The
-    caller brings the clock.
+    here or in the broker. Once in each round trip it shrinks when the queue is long and grows when it is short.
+
+    While the window is at its least, it is not history that makes answers slow. So there it learns what they take on
+    this line and how much that varies, as TCP does (RFC 6298, 2), within bounds, and forgets the variation again in
+    some `FORGET_ROUNDS` round trips. The caller brings the clock.
     """
 
     def __init__(self) -> None:
         self.messages = FIRST_WINDOW
-        self._quickest_s = float("inf")
+        self._quickest_s = self._typical_s = float("inf")
+        self._deviation_s = 0.0
         self._next_s = float("-inf")
 
     def answered(self, waited_s: float, *, now_s: float) -> None:
         """A message, of history or not, was acknowledged after this time."""
         self._quickest_s = min(self._quickest_s, waited_s)
+        self._typical_s = min(self._typical_s, waited_s + 2 * self._deviation_s)
         if now_s < self._next_s:
             return
         self._next_s = now_s + waited_s
-        if waited_s - self._quickest_s > QUEUE_S:
+        if self.messages == LEAST_WINDOW:
+            self._deviation_s += (abs(waited_s - self._typical_s) - self._deviation_s) / 4
+            self._typical_s += (waited_s - self._typical_s) / 8
+        else:
+            self._deviation_s -= self._deviation_s / FORGET_ROUNDS
+        expected_s = min(self._typical_s + 2 * self._deviation_s, self._quickest_s + MOST_LEARNED_S)
+        if waited_s - expected_s > QUEUE_S:
             self.messages = max(LEAST_WINDOW, self.messages * 2 // 3)
         else:
             self.messages = min(MOST_WINDOW, self.messages + self.messages // 4 + 1)

@@ -5,110 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
-from drivers.contract import BadResponse, DeviceUnavailable, PlannedRequest
 from drivers.model import Point, PointGroup, Reading, Reason, all_bad
-from drivers.settings import DeviceSettings, Priority, Report
-from gateway.acquire import Clocks, Link
-from gateway.health import DeviceHealth
+from tests.acquire.bench import Bench, answers, buggy, garbled, gone, silent
 from tests.plugins.virtual_time import VirtualTime
-
-Answer = Callable[[float], float]
-
-
-def answers(_now_s: float) -> float:
-    return 1.0
-
-
-def silent(_now_s: float) -> float:
-    raise BadResponse("no answer from unit 2", reason=Reason.TIMEOUT, hint="is it powered?")
-
-
-def garbled(_now_s: float) -> float:
-    raise BadResponse("half a frame", reason=Reason.BAD_RESPONSE)
-
-
-def buggy(_now_s: float) -> float:
-    raise ZeroDivisionError("off by one")
-
-
-def gone(_now_s: float) -> float:
-    raise DeviceUnavailable("the peer closed the connection", reason=Reason.COMM_FAILURE, hint="is it powered?")
-
-
-@dataclass
-class Bench:
-    """One link with devices whose behaviour is swapped while it runs; it is its own driver, session and sink."""
-
-    behaviour: dict[str, Answer]
-    periods_s: dict[str, float] = field(default_factory=dict)
-    report: Report = Report.EVERY_READ
-    timeout_s: float = 0.5
-    connecting: Callable[[], None] = lambda: None
-    link: str = "tcp://127.0.0.1:502"
-    sessions: int = 0
-    open_sessions: int = 0
-    reads: list[tuple[float, str]] = field(default_factory=list)
-    appended: list[Reading] = field(default_factory=list)
-    health: dict[str, DeviceHealth] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.groups: Sequence[PointGroup] = [
-            PointGroup(name, self.periods_s.get(name, 1.0), (Point("speed"),)) for name in self.behaviour
-        ]
-        self.health = {name: DeviceHealth(name, "bench") for name in self.behaviour}
-
-    def plan(self) -> list[PlannedRequest]:
-        return []
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Bench]:
-        self.connecting()
-        self.sessions += 1
-        self.open_sessions += 1
-        try:
-            yield self
-        finally:
-            self.open_sessions -= 1
-
-    async def read(self, group: PointGroup) -> Reading:
-        now_s = asyncio.get_running_loop().time()
-        self.reads.append((now_s, group.device))
-        try:
-            value = self.behaviour[group.device](now_s)
-        except BadResponse as error:
-            if error.reason is Reason.TIMEOUT:
-                await asyncio.sleep(self.timeout_s)
-            raise
-        return Reading(group, int(now_s * 1e9), (value,))
-
-    def append(self, reading: Reading, *, priority: Priority) -> None:
-        self.appended.append(reading)
-
-    async def run_for(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        devices = [
-            DeviceSettings(name=name, driver="bench", url=self.link, report=self.report) for name in self.behaviour
-        ]
-        link = Link(
-            self,
-            devices,
-            sink=self,
-            health=self.health,
-            staggers=dict.fromkeys(self.behaviour, 0.0),
-            clocks=Clocks(wall_ns=lambda: int(loop.time() * 1e9), monotonic_s=loop.time),
-        )
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await link.run()
-
-    def bad_readings(self, device: str) -> list[Reading]:
-        return [reading for reading in self.appended if reading.group.device == device and reading.quality]
 
 
 def test_a_device_is_read_on_its_grid_and_its_readings_are_appended(virtual_time: VirtualTime) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.model import ALL_GOOD, Point, PointGroup, Quality, Reading, Value, all_bad, bad, uncertain
 from drivers.settings import Report
-from gateway.report import Reporter
+from gateway.report import Reporter, merged
 
 GROUP = PointGroup("belt", 1.0, (Point("speed", deadband=0.01), Point("running"), Point("mode")))
 
@@ -88,6 +88,26 @@ def test_every_read_reports_what_was_read() -> None:
     reporter = Reporter(GROUP, report=Report.EVERY_READ, heartbeat_s=60.0)
     same = reading(1.0, True, "auto")
     assert [reporter.reportable(same, now_s=n) for n in range(3)] == [same] * 3
+
+
+@pytest.mark.parametrize("report", Report)
+def test_what_a_part_left_out_is_not_reported_at_its_instant_even_at_the_heartbeat(report: Report) -> None:
+    reporter = Reporter(GROUP, report=report, heartbeat_s=60.0)
+    lost = all_bad(GROUP, 10, "comm-failure")
+    reporter.reportable_part(lost, lost, now_s=0.0)
+    part = Reading(GROUP, 2, (None, None, "auto"))
+    reported = reporter.reportable_part(part, merged(lost, part), now_s=60.0)
+    assert reported == part
+    assert reporter.all_due_s == 60.0
+
+
+def test_a_part_that_leaves_nothing_out_is_the_whole_state(reporter: Reporter) -> None:
+    state = reading(1.0, True, "auto")
+    reporter.reportable_part(state, state, now_s=0.0)
+    whole = reading(1.0, None, "auto", quality={1: bad("timeout")})
+    assert merged(state, whole) is whole
+    assert reporter.reportable_part(whole, whole, now_s=60.0) is whole
+    assert reporter.all_due_s == 120.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from(["a", "b"])), min_size=1, max_size=60))

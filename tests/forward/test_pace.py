@@ -95,7 +95,7 @@ def test_history_gives_way_when_answers_take_longer_than_they_did_and_never_stop
     now_s = answered(window, *[0.002] * 40)
     now_s = answered(window, 0.05, now_s=now_s)
     assert MOST_WINDOW / 2 < window.messages < MOST_WINDOW
-    now_s = answered(window, *[0.05] * 40, now_s=now_s)
+    now_s = answered(window, *[0.1] * 40, now_s=now_s)
     assert window.messages == LEAST_WINDOW
     answered(window, *[0.002] * 80, now_s=now_s)
     assert window.messages == MOST_WINDOW
