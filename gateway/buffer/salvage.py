@@ -159,7 +159,7 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
         return
     insert = f"INSERT OR REPLACE INTO {table} ({','.join(types)}) VALUES ({','.join('?' * len(types))})"  # noqa: S608
     rows = (dict(zip(types, row, strict=True)) for row in readable_rows(source, table, list(types)))
-    sound = (row if _is_sound(row, types, check) else _mended(row) for row in rows)
+    sound = (row if _is_sound(row, types, check) else _mended(table, row) for row in rows)
     for some in _batched((tuple(row.values()) for row in sound if row is not None), _CHUNK):
         target.execute("BEGIN")
         target.executemany(insert, some)
@@ -191,12 +191,11 @@ def _is_sound(row: Columns, types: Mapping[str, tuple[type, ...]], check: Check)
     return True
 
 
-def _mended(row: Columns) -> Columns | None:
+def _mended(table: str, row: Columns) -> Columns | None:
     """A destination of which only the name can be told waits for everything that is found: copies are better than
     loss. Of other rows nothing is left."""
-    if "pending" not in row or not isinstance(row["name"], str):
-        return None
-    return row | _WAITS_FOR_EVERYTHING
+    is_named = table == "destination" and isinstance(row.get("name"), str)
+    return row | _WAITS_FOR_EVERYTHING if is_named else None
 
 
 def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

@@ -167,6 +167,19 @@ async def test_what_is_to_be_deleted_after_a_start_are_positions_with_rows(bench
     assert list(opened.backlogs.done) == [(10, 19)]
 
 
+async def test_the_mark_names_the_first_position_of_all_that_is_held(bench: Bench) -> None:
+    async with bench.open("stays", "leaves") as buffer:
+        for number in range(10):
+            buffer.append(bench.reading(float(number)))
+        await buffer.flush()
+        buffer.acknowledge("stays", (1, 2, *range(6, 11)))
+        buffer.acknowledge("leaves", range(1, 8))
+    with mark_of(bench.path) as marks:
+        opened = prepare(bench.settings, destinations={"stays": Start.NOW}, marks=marks, clock=bench.clock)
+    assert opened.backlogs.orphaned.first == 8
+    assert opened.mark.first == 3
+
+
 # Groups of points
 
 
