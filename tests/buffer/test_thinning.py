@@ -11,7 +11,7 @@ import pytest
 
 from drivers.model import PointGroup, Reading
 from drivers.settings import Priority
-from gateway.audit.book import account
+from gateway.audit.book import look_up
 from gateway.buffer import inspect
 from gateway.buffer.thinning import COARSEST, Sweep, decode_sweeps, encode_sweeps, new_sweeps
 from gateway.config import Durability, WhenFull
@@ -137,7 +137,7 @@ async def test_a_long_outage_leaves_a_coarser_history_and_every_event(
     dropped = bench.health.dropped["thinned"]
     (episode,) = inspect.status(bench.path).dropped
     assert (episode.reason, episode.readings) == ("thinned", dropped)
-    found = account(bench.path, "broker", [(1, 2 * 12_000 + 240)])
+    found = look_up(bench.path, "broker").account([(1, 2 * 12_000 + 240)])
     assert (found.dropped, found.unaccounted) == (dropped, ())
     (error,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert "(thinned)" in error
