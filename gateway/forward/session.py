@@ -33,6 +33,8 @@ SWEEP_S = 30.0
 """How often a sweep looks for readings that the lanes have passed by."""
 DEFERRED_S = 1.0
 """How often a sweep looks for readings that are deferred until others have been accepted."""
+STATUS_PAUSE_S = 30.0
+"""How long a status that was refused for now is kept back."""
 SETTLE_S = 2.0
 """How long the last acknowledgements are waited for before the connection is left."""
 LEAVING_S = SETTLE_S + GOODBYE_S
@@ -79,6 +81,7 @@ class Session:
         self._postponed: list[Acknowledgement] = []
         self._answered = False
         self._history_sent = asyncio.Event()
+        self._status_waits = asyncio.Event()
 
     @property
     def accepted(self) -> int:
@@ -131,6 +134,7 @@ class Session:
             lanes = {"live lane": self._live(), "history lane": self._history(stopping), "sweep": self._sweep()}
         else:
             lanes = {"lane": self._in_order(stopping), "sweep": self._sweep()}
+        lanes["status"] = self._say_again()
         if self._beside is not None:
             lanes["what runs beside the lanes"] = self._beside(self._connection)
         try:
@@ -226,7 +230,7 @@ class Session:
         for answer in answers:
             device = self._sender.answered(answer, now_s=now_s)
             if not answer.token:
-                self._refusals.status("" if verdict(answer.code) is Verdict.ACCEPTED else refusal(answer))
+                self._status_answered(answer)
                 continue
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
@@ -255,6 +259,21 @@ class Session:
             positions = self._refused.pop(reason)
             self._refused_count += len(positions)
             await self._refusals.set_aside(positions, reason)
+
+    def _status_answered(self, answer: Acknowledgement) -> None:
+        decision = verdict(answer.code)
+        self._refusals.status("" if decision is Verdict.ACCEPTED else refusal(answer))
+        if decision in {Verdict.LATER, Verdict.UNEXPLAINED}:
+            self._status_waits.set()
+
+    async def _say_again(self) -> None:
+        """Send a status again that was refused for now."""
+        while True:
+            await self._status_waits.wait()
+            await asyncio.sleep(STATUS_PAUSE_S)
+            await self._connection.room()
+            self._status_waits.clear()
+            self._say(online=True)
 
     def _say(self, *, online: bool) -> None:
         topic, body = self._payload.status(online=online)

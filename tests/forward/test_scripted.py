@@ -92,6 +92,28 @@ async def test_a_refused_status_is_reported_once_and_readings_go_on(scripted, li
     assert "the status message is published again" in mended
 
 
+async def test_a_status_that_was_refused_for_now_is_sent_again_on_the_same_connection(
+    scripted, line, caplog, monkeypatch
+):
+    monkeypatch.setattr("gateway.forward.session.STATUS_PAUSE_S", 0.01)
+    caplog.set_level("INFO")
+    statuses = []
+
+    async def script(client):
+        await client.version()
+        client.connack()
+        while True:
+            message_id, _, payload = await client.publish()
+            statuses.append(orjson.loads(payload)["online"])
+            client.puback(message_id, 0x97 if len(statuses) < 3 else 0)
+
+    async with scripted.plays(script), line() as own, own.forwarding(scripted.url):
+        await own.until(lambda: len(about_the_status(caplog)) == 2)
+        assert statuses == [True, True, True]
+    assert "the status message is refused by the broker: quota exceeded" in about_the_status(caplog)[0]
+    assert "the status message is published again" in about_the_status(caplog)[1]
+
+
 async def test_a_broker_that_takes_not_even_the_status_stays_connected_and_all_is_set_aside(scripted, line, caplog):
     messages = []
 
