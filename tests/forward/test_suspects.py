@@ -220,6 +220,7 @@ async def test_what_the_end_of_a_connection_interrupts_is_set_aside_later_and_co
         monkeypatch.setattr(own.buffer, "set_aside", interrupted_in_the_second_reason)
         await own.append(3)
         async with own.forwarding(scripted.url):
+            await own.until(lambda: own.health.set_aside >= 3)
             await own.delivered()
         kept = list(inspect.set_aside(tmp_path / "buffer.db"))
         assert (own.health.set_aside, own.health.acknowledged) == (3, own.appended - 3)
