@@ -140,6 +140,14 @@ class Link:
         result: ua.PublishResult = response.Parameters
         return result
 
+    async def republish(self, subscription: int, number: int) -> ua.NotificationMessage:
+        """The notification of a subscription that has this number, once more."""
+        attempt = f"asking again for notification {number}"
+        message = await self.ask(attempt, self._session.republish(subscription, number))
+        if message.SequenceNumber != number:
+            raise BadResponse(f"{self.name}: {attempt}: the server has it no longer", reason=Reason.BAD_RESPONSE)
+        return message
+
     async def load_types(self) -> None:
         """Learn the structures and enumerations of the server, so that asyncua can decode them."""
         limit_s = self._timeout_s * _TYPES_TAKE

@@ -1,21 +1,24 @@
 """Subscriptions: the server says what changed. One subscription for each device of the link.
 
 A notification is asked for by a publish request, of which a few wait at the server at any time. A server that has
-nothing to say answers one in every keep-alive period; so silence means that the way is cut. It is watched besides that
-the server's clock, which is one of the items, moves: a server that keeps a subscription alive and has forgotten its
-items is found out, too.
+nothing to say of a subscription answers one in every keep-alive period; so silence means that the way is cut, or that
+the server has forgotten this one. It is watched besides that the server's clock, which is one of the items, moves: a
+server that keeps a subscription alive and has forgotten its items is found out, too. Notifications are numbered; what
+did not arrive is asked for again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 
+from drivers.contract import BadResponse
 from drivers.model import Point, PointGroup, Quality, Reading, Value
 from drivers.opcua import failure, gather
 from drivers.opcua.complaints import Complaints
@@ -26,6 +29,8 @@ from drivers.opcua.resolve import Nodes, resolve
 from drivers.opcua.settings import OpcuaDeviceSettings
 from drivers.opcua.value import quality
 from drivers.opcua.writing import write
+
+_log = logging.getLogger(__name__)
 
 _MOST_REQUESTS = 8
 """Publish requests that wait at the server."""
@@ -57,11 +62,13 @@ class Watched:
     number: int
     silence_s: float
     heard_s: float
+    """When it was last heard of, later by the time in which nobody listened."""
     refused: dict[int, Quality] = field(default_factory=dict)
     """Items that the server does not have, or does not let us watch."""
     beats: int = 0
     beat_s: float = 0.0
     sequence: int = 0
+    """The number of its last notification. The first is 1 (Part 4, 5.14.1.1)."""
 
     @property
     def clock_handle(self) -> int:
@@ -82,6 +89,8 @@ class SubscribedSession:
         self._acknowledge: list[ua.SubscriptionAcknowledgement] = []
         self._requests = 0
         self._try_again_s = 0.0
+        self._left_s = self._loop.time()
+        """Until when notifications were listened for."""
 
     async def subscribe(self, device: OpcuaDeviceSettings, groups: Sequence[PointGroup]) -> None:
         """Create the subscription of a device. Raises as `Link` does."""
@@ -122,9 +131,11 @@ class SubscribedSession:
             while True:
                 while len(waiting) < self._requests:
                     waiting.append(self._ask_for_more())
-                for result in await self._next(waiting):
-                    for reading in self._understand(result):
-                        yield reading
+                for watched, message in await self._next(waiting):
+                    for each in [*await self._missed(watched, message), message]:
+                        for reading in self._understand(watched, each):
+                            yield reading
+                self._check_silence()
                 for reading in await self._try_refused_again():
                     yield reading
         finally:
@@ -137,22 +148,60 @@ class SubscribedSession:
         assert isinstance(point, OpcuaPoint)
         return await write(self._link, self._nodes[point.address], point, value)
 
-    async def _next(self, waiting: list[asyncio.Task[ua.PublishResult | None]]) -> list[ua.PublishResult]:
+    async def _next(
+        self, waiting: list[asyncio.Task[ua.PublishResult | None]]
+    ) -> list[tuple[Watched, ua.NotificationMessage]]:
         """Wait for notifications; takes the requests that were answered out of `waiting`.
 
-        Raises `DeviceUnavailable` when there were none for too long.
+        There are none when a subscription was silent for too long. Raises as `Link.publish`, but not before the
+        notifications that came with the error have been handed out.
         """
         resumed_s = self._loop.time()
-        await asyncio.wait(waiting, timeout=self._patience_s(resumed_s), return_when=asyncio.FIRST_COMPLETED)
+        for each in self._watched.values():
+            each.heard_s += resumed_s - self._left_s
+        await asyncio.wait(waiting, timeout=self._patience_s(), return_when=asyncio.FIRST_COMPLETED)
         done = [task for task in waiting if task.done()]
-        waiting[:] = [task for task in waiting if not task.done()]
-        if not done:
-            self._check_silence(resumed_s)
-        results = await asyncio.gather(*done)  # looks at the errors of all of them, and raises the first
+        answered = [task for task in done if task.exception() is None]
+        if done and not answered:
+            done[0].result()
+        waiting[:] = [task for task in waiting if task not in answered]
+        results = [task.result() for task in answered]
         if None in results:
             self._requests = max(1, len(waiting))
             await asyncio.sleep(_PAUSE_S)
-        return [result for result in results if result is not None]
+        self._left_s = self._loop.time()
+        found = []
+        for (
+            result
+        ) in results:  # one of a subscription that nobody knows is of one that the server has not forgotten yet
+            if result is not None and (watched := self._watched.get(result.SubscriptionId)) is not None:
+                watched.heard_s = self._left_s
+                found.append((watched, result.NotificationMessage))
+        return found
+
+    async def _missed(self, watched: Watched, message: ua.NotificationMessage) -> list[ua.NotificationMessage]:
+        """The notifications before this one that did not arrive, as far as the server still has them (Part 4, 5.14.6).
+
+        Raises `DeviceUnavailable`.
+        """
+        if not message.NotificationData:  # what only keeps alive has the number of the next one
+            return []
+        found: list[ua.NotificationMessage] = []
+        for number in range(message.SequenceNumber - 1, watched.sequence, -1):
+            try:
+                again = await self._link.republish(watched.number, number)
+            except BadResponse as error:
+                _log.error(
+                    "%s: changes are lost: notifications %d to %d of the subscription of %s did not arrive (%s)",
+                    self._link.name,
+                    watched.sequence + 1,
+                    number,
+                    watched.device.name,
+                    error.message,
+                )
+                break
+            found.insert(0, again)
+        return found
 
     async def _monitor(self, watched: Watched, indices: Sequence[int]) -> list[int]:
         """Create these items of a device; those that cannot be are `refused`. Returns those that are."""
@@ -180,47 +229,39 @@ class SubscribedSession:
         acknowledged, self._acknowledge = self._acknowledge, []
         return asyncio.create_task(self._link.publish(acknowledged), name=f"{self._link.name} publish")
 
-    def _understand(self, result: ua.PublishResult) -> list[Reading]:
+    def _understand(self, watched: Watched, message: ua.NotificationMessage) -> Iterator[Reading]:
         """What a notification says. Raises `DeviceUnavailable` when it says that a subscription is at its end."""
-        watched = self._watched.get(result.SubscriptionId)
-        if watched is None:  # of one that the server has not forgotten yet
-            return []
-        now_s = watched.heard_s = self._loop.time()
-        message = result.NotificationMessage
+        now_s = self._left_s
         if not message.NotificationData:
             self._check_clock(watched, now_s)
-            return []
-        self._acknowledge.append(ua.SubscriptionAcknowledgement(result.SubscriptionId, message.SequenceNumber))
-        found: list[Reading] = []
+            return
+        watched.sequence = message.SequenceNumber
+        self._acknowledge.append(ua.SubscriptionAcknowledgement(watched.number, message.SequenceNumber))
         for data in message.NotificationData:
             if isinstance(data, ua.StatusChangeNotification):
                 raise failure.ended(self._link.name, watched.device.name, data.Status.value)
             if isinstance(data, ua.DataChangeNotification):
                 if any(change.ClientHandle == watched.clock_handle for change in data.MonitoredItems):
                     watched.beats, watched.beat_s = watched.beats + 1, now_s
-                found += gather.readings(
+                for reading in gather.readings(
                     watched.items,
                     data.MonitoredItems,
                     watched.device.effective_timestamp,
                     now_ns=self._clock(),
                     lost_some=self._complaints.lost_some,
-                )
-        for reading in found:
-            if reading.quality:
-                self._complaints.look_at(reading)
-        return found
+                ):
+                    if reading.quality:
+                        self._complaints.look_at(reading)
+                    yield reading
 
-    def _patience_s(self, now_s: float) -> float:
+    def _patience_s(self) -> float:
         """How long the next notification may take."""
-        return max(
-            0.0, min(max(each.heard_s, now_s) + each.silence_s for each in self._watched.values()) - self._loop.time()
-        )
+        return max(0.0, min(each.heard_s + each.silence_s for each in self._watched.values()) - self._loop.time())
 
-    def _check_silence(self, resumed_s: float) -> None:
-        """Nothing came in time: raise. What came while nobody listened for it does not count as silence."""
-        now_s = self._loop.time()
+    def _check_silence(self) -> None:
+        """Raise when a subscription was not heard of in time, whatever the others say."""
         for each in self._watched.values():
-            if now_s >= max(each.heard_s, resumed_s) + each.silence_s:
+            if self._left_s >= each.heard_s + each.silence_s:
                 raise failure.silent(self._link.name, each.device.name, each.silence_s)
 
     def _check_clock(self, watched: Watched, now_s: float) -> None:
