@@ -49,6 +49,6 @@ def _hold(descriptor: int, path: Path, database: Path) -> None:
 def _hint(directory: Path, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"free some space on the file system of {directory}, or change buffer.path"
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and not directory.is_dir():
         return f"make the directory {directory} and give it to the gateway's user, or change buffer.path"
     return f"let the gateway's user (uid {os.getuid()}) write to {directory}, or change buffer.path"
