@@ -15,7 +15,7 @@ from pathlib import Path
 from gateway.buffer import Buffer
 from gateway.commands import Commands, Topics
 from gateway.config import DestinationSettings, GatewaySettings, Settings, changed_keys
-from gateway.forward import LEAVING_S, forward
+from gateway.forward import LEAVING_S, Presence, forward
 from gateway.health import DestinationHealth, Health
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
@@ -68,6 +68,7 @@ class Forwarding:
         self._health = health
         self._commands = commands
         self._stopping = asyncio.Event()
+        self._presence = Presence()
         self._started_ms = time.time_ns() // 1_000_000
         self._tasks = TaskSet(group, self._forward, explain=LineSettings.changes)
 
@@ -124,12 +125,13 @@ class Forwarding:
             beside = partial(self._commands.serve, topics=topics, destination=name)
         await forward(
             destination,
-            broker=Broker(destination, client_id=client_id, will=payload.status(online=False)),
+            broker=Broker(destination, client_id=client_id, will=payload.offline()),
             buffer=self._buffer,
             payload=payload,
             health=health,
             stopping=self._stopping,
             drain_s=DRAIN_S - LEAVING_S,
+            presence=self._presence,
             beside=beside,
         )
 

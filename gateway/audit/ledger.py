@@ -10,7 +10,8 @@ What is not
     over connections: what was in flight when one was lost comes again in the next. What was set aside and is sent
     again comes late, and is counted as out of order.
 
-A connection of the gateway begins with its status `online`, which names its epoch; the topic of the status says whose
+A connection of the gateway begins with its status `online`, which names its epoch and says whether history is to come;
+it says so again when all of that has been sent, and may repeat itself. The topic of the status says whose
 it is, for an id is unique in its site only. Devices are told apart by their topics, for the same reason. Memory: a few
 ranges of positions for each epoch, the digests of the last `remembered` readings, one record for each device.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -41,6 +42,18 @@ class _Presence:
     epoch: str
     connections: int = 0
     away: bool = False
+    behind: set[int] = field(default_factory=set)
+    """The connections whose history is not all sent; by when they began."""
+    known: set[int] = field(default_factory=set)
+
+    def begins(self, connected_ms: object) -> bool:
+        """Count a connection that has said nothing before; whether it is one. Older gateways do not name them."""
+        if isinstance(connected_ms, int):
+            if connected_ms in self.known:
+                return False
+            self.known.add(connected_ms)
+        self.connections += 1
+        return True
 
 
 class Ledger:
@@ -124,6 +137,7 @@ class Ledger:
             expected=self._expected.get(one.epoch),
             connections=presence.connections if presence is not None else 0,
             away=presence is not None and presence.away,
+            behind=presence is not None and bool(presence.behind),
         )
 
     def _heard(self) -> list[EpochRecord]:
@@ -154,16 +168,26 @@ class Ledger:
         if not body["online"]:
             if presence is not None:
                 presence.away = True
+                presence.behind.clear()
             return True
         epoch = body.get("epoch")
         if not isinstance(epoch, str):
             return False
         if presence is not None:
-            presence.away = False  # also when it has a new epoch: nothing of the old one is waited for
+            presence.away = False  # also for a new epoch: nothing more will come of the old one
         if presence is None or presence.epoch != epoch:
             presence = self._presences[topic] = self._presences_by_epoch[epoch] = _Presence(epoch)
-        presence.connections += 1
-        for one in self._heard():
-            if one.epoch == epoch:
-                one.connected(self._clock_s())
+        self._note_connection(presence, body.get("connected_ms"), body.get("history"))
         return True
+
+    def _note_connection(self, presence: _Presence, connected_ms: object, history: object) -> None:
+        begins = presence.begins(connected_ms)
+        caught_up = False
+        if isinstance(connected_ms, int) and isinstance(history, int):
+            caught_up = not history and connected_ms in presence.behind
+            (presence.behind.add if history else presence.behind.discard)(connected_ms)
+        for one in self._heard():
+            if one.epoch == presence.epoch and begins:
+                one.connected(self._clock_s())
+            elif one.epoch == presence.epoch and caught_up:
+                one.history_at_s = self._clock_s()

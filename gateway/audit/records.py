@@ -76,8 +76,9 @@ class EpochRecord:
             self.begin = max(self.begin, position)
 
     def verdict(
-        self, now_s: float, *, expected: tuple[Ranges, int] | None, connections: int, away: bool
+        self, now_s: float, *, expected: tuple[Ranges, int] | None, connections: int, away: bool, behind: bool
     ) -> EpochVerdict:
+        """`behind`: the gateway has said that history is to come, and not yet that all of it has been sent."""
         wanted = Ranges() if expected is None else expected[0].copy()
         first = self.begin if expected is None else expected[1] + 1
         if first is not None:
@@ -87,7 +88,7 @@ class EpochRecord:
         for low, high in self.received:
             gaps.remove(low, high)
         last = max(self.highest, max((high for _, high in wanted), default=0))
-        settled = last if math.isinf(now_s) else self._settled(now_s, away=away)
+        settled = last if math.isinf(now_s) else self._settled(now_s, away=away, behind=behind)
         earlier = self.received.count_within(1, first - 1)
         return EpochVerdict(
             gateway=self.gateway,
@@ -107,19 +108,20 @@ class EpochRecord:
             open=tuple(gaps.within(settled + 1, last)),
         )
 
-    def _settled(self, now_s: float, *, away: bool) -> int:
+    def _settled(self, now_s: float, *, away: bool, behind: bool) -> int:
         """Up to here a gap is missing: nothing more can be on its way."""
         if away:
             return 0
         before_s = now_s - self.grace_s
-        if max(self.heard_at_s, self.history_at_s) <= before_s:
+        behind = behind or self.history_at_s > before_s
+        if not behind and self.heard_at_s <= before_s:
             return self.highest
         highest = passed = 0
         for when_s, highest_then, passed_then in self.marks:
             if when_s > before_s:
                 break
             highest, passed = highest_then, passed_then
-        return highest if self.history_at_s <= before_s else min(highest, passed)
+        return min(highest, passed) if behind else highest
 
 
 class DeviceRecord:

@@ -11,9 +11,13 @@ again.
 A reading leaves the buffer only by its acknowledgement, or by being set aside. What was in flight when a connection
 ended is unacknowledged, so it is history for the next one and goes out again under the same id. With `batch` the order
 is kept for each device. A broker may hang up on a message instead of refusing it; `suspects` finds out on which.
+
+The status says that a connection has begun and how much history it has, once more when that has been sent, and whenever
+the end of another connection may have left it wrong (`Presence`).
 """
 
 from gateway.forward.line import forward
+from gateway.forward.presence import Presence
 from gateway.forward.session import LEAVING_S
 
-__all__ = ["LEAVING_S", "forward"]
+__all__ = ["LEAVING_S", "Presence", "forward"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 
 from gateway.backoff import Backoff
 from gateway.buffer import Buffer
 from gateway.config import DestinationSettings
 from gateway.forward.pace import TokenBucket
+from gateway.forward.presence import Presence
 from gateway.forward.refusals import Refusals
 from gateway.forward.session import Beside, Session
 from gateway.health import DestinationHealth
@@ -35,6 +39,7 @@ async def forward(
     health: DestinationHealth,
     stopping: asyncio.Event,
     drain_s: float,
+    presence: Presence,
     beside: Beside | None = None,
     draw: Callable[[float, float], float] = random.uniform,
 ) -> None:
@@ -45,9 +50,19 @@ async def forward(
     Cancelled, it cuts the connection, and the broker publishes the will. Nothing is lost either way: what is not
     acknowledged stays in the buffer.
 
-    `beside` runs next to the forwarding on every connection. `draw` gives a random number between its two.
+    `presence` is that of all destinations of the gateway. `beside` runs next to the forwarding on every connection.
+    `draw` gives a random number between its two.
     """
-    line = _Line(settings, broker=broker, buffer=buffer, payload=payload, health=health, beside=beside, draw=draw)
+    line = _Line(
+        settings,
+        broker=broker,
+        buffer=buffer,
+        payload=payload,
+        health=health,
+        presence=presence,
+        beside=beside,
+        draw=draw,
+    )
     async with asyncio.TaskGroup() as group:
         gauge = group.create_task(_gauge(settings.name, buffer=buffer, health=health), name=f"gauge of {settings.name}")
         serving = group.create_task(line.serve(stopping, drain_s=drain_s), name=f"line to {settings.name}")
@@ -76,6 +91,7 @@ class _Line:
         buffer: Buffer,
         payload: JsonPayload,
         health: DestinationHealth,
+        presence: Presence,
         beside: Beside | None,
         draw: Callable[[float, float], float],
     ) -> None:
@@ -86,6 +102,7 @@ class _Line:
         self._buffer = buffer
         self._payload = payload
         self._health = health
+        self._presence = presence
         self._beside = beside
         self._draw = draw
         self._loop = asyncio.get_running_loop()
@@ -100,12 +117,24 @@ class _Line:
         """Connect, forward, connect again; returns when a connection has ended and `stopping` is set."""
         while not stopping.is_set():
             try:
-                async with self._broker.connect() as connection:
+                async with self._connected() as connection:
                     await self._forward(connection, stopping, drain_s=drain_s)
             except DestinationUnavailable as failure:
                 self._went_down(failure, is_last=stopping.is_set())
             if not stopping.is_set():
                 await asyncio.sleep(self._backoff.next_s())
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
+        """A connection whose end the other destinations are told of."""
+        connected = False
+        try:
+            async with self._broker.connect() as connection:
+                connected = True
+                yield connection
+        finally:
+            if connected:
+                self._presence.ended(self._broker.client_id, keepalive_s=self._settings.keepalive)
 
     async def _forward(self, connection: Connection, stopping: asyncio.Event, *, drain_s: float) -> None:
         history_delay_s = self._history_delay_s()
@@ -118,6 +147,8 @@ class _Line:
             refusals=self._refusals,
             bucket=self._bucket,
             history_delay_s=history_delay_s,
+            connected_ms=time.time_ns() // 1_000_000,
+            doubted=partial(self._presence.doubted, self._broker.client_id),
             beside=self._beside,
         )
         began_s = self._loop.time()

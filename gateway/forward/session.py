@@ -59,10 +59,13 @@ class Session:
         refusals: Refusals,
         bucket: TokenBucket,
         history_delay_s: float,
+        connected_ms: int,
+        doubted: Callable[[], Coroutine[Any, Any, None]],
         beside: Beside | None,
     ) -> None:
-        """`bucket` limits the history, which starts after `history_delay_s`. `beside` runs next to the lanes, until
-        they end or it does."""
+        """`bucket` limits the history, which starts after `history_delay_s`. `connected_ms` names the connection in the
+        status, which is said again whenever `doubted` returns. `beside` runs next to the lanes, until they end or it
+        does."""
         self._connection = connection
         self._settings = settings
         self._name = settings.name
@@ -72,9 +75,12 @@ class Session:
         self._refusals = refusals
         self._bucket = bucket
         self._history_delay_s = history_delay_s
+        self._connected_ms = connected_ms
+        self._doubted = doubted
         self._beside = beside
         self._boundary = buffer.last_committed
         self._passed = self._boundary
+        self._missed = buffer.backlog(settings.name)
         self._sender = Sender(connection, settings=settings, buffer=buffer, payload=payload, refusals=refusals)
         self._refused: dict[str, list[int]] = defaultdict(list)
         self._refused_count = 0
@@ -103,7 +109,7 @@ class Session:
 
         Raises `DestinationUnavailable` when the connection is lost or the broker refuses messages for now.
         """
-        self._say(online=True)
+        self._say(self._online())
         failures = await self._forward(stopping, drain_s=drain_s)
         await self._set_aside()
         if failures:
@@ -113,7 +119,7 @@ class Session:
             async with asyncio.timeout(SETTLE_S):
                 if not self._postponed:
                     await self._connection.room()
-                    self._say(online=False)
+                    self._say(self._payload.offline())
                 while self._connection.in_flight:
                     await self._settle(await self._connection.acknowledgements())
         except TimeoutError as error:
@@ -134,7 +140,7 @@ class Session:
             lanes = {"live lane": self._live(), "history lane": self._history(stopping), "sweep": self._sweep()}
         else:
             lanes = {"lane": self._in_order(stopping), "sweep": self._sweep()}
-        lanes["status"] = self._say_again()
+        lanes["status"], lanes["doubted status"] = self._say_again(), self._stay_online()
         if self._beside is not None:
             lanes["what runs beside the lanes"] = self._beside(self._connection)
         try:
@@ -188,12 +194,12 @@ class Session:
     async def _history(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
         await self._sender.send(self._replay(), after=0, until=self._boundary)
-        self._history_sent.set()
+        await self._has_sent_history()
 
     async def _in_order(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
         await self._sender.send(Lane(historical=True, bucket=self._bucket), after=0, until=self._boundary)
-        self._history_sent.set()
+        await self._has_sent_history()
         await self._live()
 
     async def _history_may_start(self, stopping: asyncio.Event) -> None:
@@ -273,10 +279,26 @@ class Session:
             await asyncio.sleep(STATUS_PAUSE_S)
             await self._connection.room()
             self._status_waits.clear()
-            self._say(online=True)
+            self._say(self._online())
 
-    def _say(self, *, online: bool) -> None:
-        topic, body = self._payload.status(online=online)
+    async def _has_sent_history(self) -> None:
+        self._history_sent.set()
+        if self._missed:
+            self._missed = 0
+            await self._connection.room()
+            self._say(self._online())
+
+    async def _stay_online(self) -> None:
+        while True:
+            await self._doubted()
+            await self._connection.room()
+            self._say(self._online())
+
+    def _online(self) -> tuple[str, bytes]:
+        return self._payload.online(connected_ms=self._connected_ms, history=self._missed)
+
+    def _say(self, status: tuple[str, bytes]) -> None:
+        topic, body = status
         try:
             self._connection.publish(topic, body, token=(), retain=True)
         except MessageTooLarge as error:

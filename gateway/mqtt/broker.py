@@ -36,7 +36,7 @@ class Broker:
     ) -> None:
         self.address = Address.parse(settings.url)
         self._settings = settings
-        self._client_id = client_id
+        self.client_id = client_id
         self._will = will
         self._timeout_s = timeout_s
         self._silence_s = silence_s
@@ -95,7 +95,7 @@ class Broker:
         hello = Hello(
             address=self.address,
             version=self._version,
-            client_id=self._client_id,
+            client_id=self.client_id,
             username=self._settings.username,
             password=password.get_secret_value() if password is not None else None,
             will=self._will,
@@ -131,7 +131,7 @@ class Broker:
             broker=str(self.address),
             said=answer.said,
             username=self._settings.username,
-            client_id=self._client_id,
+            client_id=self.client_id,
         )
         if answer.code == PROTOCOL_REFUSED:
             self._version, self._confirmed = Version.MQTT_3_1_1, True

@@ -45,6 +45,7 @@ class JsonPayload:
         self._started_ms = started_ms
         self._in_array = batch > 1
         self._topics: dict[str, str] = {}
+        self._status_topic = f"hub/{site}/{gateway}/status"
 
     def encode(self, stored: Sequence[Stored], *, historical: bool) -> tuple[str, bytes]:
         """One message as (topic, payload). All readings are of one device; without a batch there is exactly one."""
@@ -58,16 +59,18 @@ class JsonPayload:
         (item,) = stored
         return topic, orjson.dumps(self._object(item, historical=historical), default=number)
 
-    def status(self, *, online: bool) -> tuple[str, bytes]:
-        """The retained message that says whether this gateway is connected, as (topic, payload).
+    def online(self, *, connected_ms: int, history: int) -> tuple[str, bytes]:
+        """The retained message that says that this gateway is connected, as (topic, payload).
 
-        Offline it is `{"online": false}` alone: that is what the broker publishes as the will.
+        `connected_ms` tells one connection from another: ms since 1970 UTC. `history` is how many readings are to come
+        as history, 0 once all have been sent.
         """
-        topic = f"hub/{self._site}/{self._gateway}/status"
-        if not online:
-            return topic, orjson.dumps({"online": False})
         about = {"online": True, "version": self._version, "epoch": self._epoch, "started_ms": self._started_ms}
-        return topic, orjson.dumps(about)
+        return self._status_topic, orjson.dumps(about | {"connected_ms": connected_ms, "history": history})
+
+    def offline(self) -> tuple[str, bytes]:
+        """As `online`. It is also the will, so it says nothing that may change."""
+        return self._status_topic, orjson.dumps({"online": False})
 
     def _object(self, item: Stored, *, historical: bool) -> dict[str, Any]:
         reading = item.reading

@@ -34,8 +34,8 @@ class Desk:
         for position in positions:
             self.reading(position, **changed)
 
-    def status(self, *, online: bool, topic: str = STATUS, epoch: str = "0a1b2c3d") -> None:
-        self.ledger.note(topic, orjson.dumps({"online": True, "epoch": epoch} if online else {"online": False}))
+    def status(self, *, online: bool, topic: str = STATUS, epoch: str = "0a1b2c3d", **more: int) -> None:
+        self.ledger.note(topic, orjson.dumps({"online": True, "epoch": epoch} | more if online else {"online": False}))
 
     def epoch(self, *, now_s: float | None = None) -> EpochVerdict:
         (one,) = self.ledger.verdict(now_s=now_s).epochs
@@ -100,6 +100,37 @@ def test_a_new_connection_begins_history_anew_so_nothing_is_missing_yet(desk: De
     assert desk.epoch().open == ((2, 4),)
     desk.now_s += 20
     assert (desk.epoch().missing, desk.epoch().connections) == (((2, 4),), 2)
+
+
+def test_history_that_is_to_come_is_waited_for_however_long_it_is_silent(desk: Desk) -> None:
+    desk.status(online=True, connected_ms=1, history=0)
+    desk.reading(1)
+    desk.status(online=False)
+    desk.now_s += 60
+    desk.status(online=True, connected_ms=2, history=3)
+    for position in range(5, 50):
+        desk.now_s += 1
+        desk.reading(position)
+    assert (desk.epoch().missing, desk.epoch().open) == ((), ((2, 4),))
+    desk.reading(3, historical=True)
+    desk.now_s += 60
+    assert (desk.epoch().missing, desk.epoch().open) == (((2, 2),), ((4, 4),))
+    desk.status(online=True, connected_ms=2, history=0)
+    assert (desk.epoch().missing, desk.epoch().open) == (((2, 2),), ((4, 4),))
+    desk.now_s += 11
+    assert (desk.epoch().missing, desk.epoch().open, desk.epoch().connections) == (((2, 2), (4, 4)), (), 2)
+
+
+def test_a_status_that_is_said_again_begins_no_connection_and_ends_an_absence(desk: Desk) -> None:
+    """Two destinations on one broker: one leaves, and the other says that the gateway is online all the same."""
+    desk.status(online=True, connected_ms=1, history=0)
+    desk.status(online=True, connected_ms=2, history=7)
+    desk.readings(1, 3)
+    desk.now_s += 30
+    assert desk.epoch().open == ((2, 2),)
+    desk.status(online=False)
+    desk.status(online=True, connected_ms=1, history=0)
+    assert (desk.epoch().missing, desk.epoch().connections) == (((2, 2),), 2)
 
 
 def test_with_infinite_patience_every_gap_is_missing(desk: Desk) -> None:

@@ -109,6 +109,27 @@ def test_a_destination_that_is_removed_frees_what_only_it_lacked_and_says_so(
     assert gateway.waiting() == {"broker": 0}
 
 
+def test_the_status_stays_online_when_one_of_two_destinations_on_a_broker_goes(
+    brokers: tuple[Mosquitto, Mosquitto, Gateway], tmp_path: Path
+) -> None:
+    first, _, gateway = brokers
+    gateway.settings["destinations"].append({"name": "second", "url": first.url, "client_id": "second"})
+    with recorder(first, tmp_path) as recorded:
+        gateway.start()
+        until(lambda: "as second (p5" in first.log, "the second is connected")
+        until(recorded.readings, "readings arrive")
+        del gateway.settings["destinations"][1]
+        assert reload(gateway, outcome=DESTINATIONS).endswith("stopped second; 1 unchanged")
+
+        def said() -> list[bool]:
+            return [each["online"] for each in recorded.messages("hub/lgg/sort-01/status")]
+
+        until(lambda: False in said(), "the will of the second comes")
+        until(lambda: said()[-1], "the gateway says that it is online all the same")
+        assert gateway.stop() == 0
+        until(lambda: not said()[-1], "it says that it is offline now")
+
+
 def test_a_broker_that_moved_is_followed_with_all_that_waited(
     brokers: tuple[Mosquitto, Mosquitto, Gateway], tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ async def test_the_status_topic_says_online_to_whoever_asks_later(first_light: F
     assert message.retained
     status = json.loads(message.payload)
     assert status["online"] is True
-    assert status.keys() == {"online", "version", "epoch", "started_ms"}
+    assert status.keys() == {"online", "version", "epoch", "started_ms", "connected_ms", "history"}
 
 
 def test_every_metric_of_the_contract_is_there(first_light: FirstLight) -> None:

@@ -47,6 +47,8 @@ class Arrivals:
     epochs: set[str] = field(default_factory=set)
     _lanes: dict[tuple[str, bool], int] = field(default_factory=dict)
     _here: set[int] = field(default_factory=set)
+    _connected_ms: int | None = None
+    """Of the connection that is under way, as its status says, more than once if it has history."""
 
     @property
     def duplicates(self) -> int:
@@ -56,7 +58,9 @@ class Arrivals:
         """The next message."""
         body = orjson.loads(payload)
         if topic.endswith("/status"):
-            if body["online"]:
+            connected_ms = body.get("connected_ms")
+            if body["online"] and (connected_ms is None or connected_ms != self._connected_ms):
+                self._connected_ms = connected_ms
                 self.connections += 1
                 self._lanes.clear()
                 self._here.clear()

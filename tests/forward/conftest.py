@@ -16,7 +16,7 @@ from drivers.model import Point, PointGroup, Reading
 from gateway.buffer import Buffer
 from gateway.clock import Clock
 from gateway.config import BufferSettings, DestinationSettings
-from gateway.forward import forward
+from gateway.forward import Presence, forward
 from gateway.health import BufferHealth, DestinationHealth
 from gateway.mqtt import Broker
 from gateway.payloads.json import JsonPayload
@@ -102,7 +102,7 @@ class Line:
             site="lgg", gateway="sort-01", epoch=self.buffer.epoch, topic=destination.topic, batch=destination.batch,
             version="1.2.3", started_ms=17,
         )  # fmt: skip
-        will = payload.status(online=False)
+        will = payload.offline()
         self.stopping.clear()
         async with asyncio.TaskGroup() as group:
             task = group.create_task(
@@ -114,6 +114,7 @@ class Line:
                     health=self.health,
                     stopping=self.stopping,
                     drain_s=drain_s,
+                    presence=Presence(),
                     draw=draw,
                 )
             )

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import orjson
 
-ONLINE = {"online": True, "version": "1.2.3", "started_ms": 17}
+ONLINE = {"online": True, "version": "1.2.3", "started_ms": 17, "history": 0}
 
 
 async def test_a_committed_reading_arrives_and_leaves_the_buffer(mosquitto, line):
@@ -42,10 +42,24 @@ async def test_the_status_is_online_while_connected_and_offline_after_an_orderly
             async with mosquitto.subscriber("hub/lgg/sort-01/status") as subscriber:
                 status = await subscriber.next()
             assert status.retained
-            assert orjson.loads(status.payload) == ONLINE | {"epoch": own.buffer.epoch}
+            said = orjson.loads(status.payload)
+            assert said.pop("connected_ms") > said["started_ms"]
+            assert said == ONLINE | {"epoch": own.buffer.epoch}
         assert not own.health.up
     async with mosquitto.subscriber("hub/lgg/sort-01/status") as subscriber:
         assert await subscriber.next() == ("hub/lgg/sort-01/status", True, b'{"online":false}')
+
+
+async def test_the_status_says_how_much_history_is_to_come_and_when_it_has_been_sent(mosquitto, line):
+    mosquitto.start()
+    async with line() as own, mosquitto.subscriber("hub/lgg/sort-01/#") as subscriber:
+        await own.append(3)
+        async with own.forwarding(mosquitto.url):
+            first, *readings, last = [await subscriber.next() for _ in range(5)]
+    begun, ended = orjson.loads(first.payload), orjson.loads(last.payload)
+    assert [orjson.loads(one.payload)["historical"] for one in readings] == [True] * 3
+    assert (begun["online"], begun["history"]) == (True, 3)
+    assert ended == begun | {"history": 0}
 
 
 async def test_a_cancelled_forwarder_leaves_the_will_and_keeps_the_readings(mosquitto, line):

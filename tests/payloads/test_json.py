@@ -67,8 +67,11 @@ def test_the_topic_template_is_filled_in():
 
 
 def test_the_status_is_written_as_in_the_golden_files():
-    for name, online in (("status-online", True), ("status-offline", False)):
-        topic, body = payload().status(online=online)
+    statuses = {
+        "status-online": payload().online(connected_ms=1_700_000_000_456, history=17),
+        "status-offline": payload().offline(),
+    }
+    for name, (topic, body) in statuses.items():
         assert topic == "hub/lgg/sort-01/status"
         assert body == (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
 
