@@ -19,7 +19,7 @@ from asyncua.client.ua_client import UaClient
 from asyncua.client.ua_session import UaSession
 from asyncua.crypto import security_policies
 
-from drivers.opcua import cancellation, certificates, failure
+from drivers.opcua import cancellation, certificates, decoding, failure
 from drivers.opcua.endpoint import Endpoint
 from drivers.opcua.security import Mode, Policy, SecuritySettings
 
@@ -116,7 +116,31 @@ def abort(client: UaClient) -> None:
 
 
 class _Session(UaSession):
-    """A session without a task that publishes: the subscription asks for its notifications itself."""
+    """A session without a task that publishes: the subscription asks for its notifications itself.
+
+    A structure that cannot be decoded does not cost it the values around it.
+    """
 
     def ensure_publish_loop(self) -> None:
         pass
+
+    async def read(self, parameters: ua.ReadParameters) -> list[ua.DataValue]:
+        request = ua.ReadRequest()
+        request.Parameters = parameters
+        response = decoding.read_response(await self._send_request(request))
+        response.ResponseHeader.ServiceResult.check()
+        return response.Results
+
+    async def publish(self, acks: list[ua.SubscriptionAcknowledgement]) -> ua.PublishResponse:
+        request = ua.PublishRequest()
+        request.Parameters.SubscriptionAcknowledgements = acks
+        return decoding.publish_response(await self._send_request(request, timeout=0))
+
+    async def republish(self, subscription_id: int, retransmit_sequence_number: int) -> ua.NotificationMessage:
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId = subscription_id
+        request.Parameters.RetransmitSequenceNumber = retransmit_sequence_number
+        response = decoding.republish_response(await self._send_request(request))
+        response.ResponseHeader.ServiceResult.check()
+        message: ua.NotificationMessage = response.NotificationMessage
+        return message

@@ -16,7 +16,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from drivers.contract import BadResponse, DeviceUnavailable
 from drivers.model import Reason
-from drivers.opcua import cancellation, failure
+from drivers.opcua import cancellation, decoding, failure
 from drivers.opcua.channel import open_client
 from drivers.opcua.client import Access
 
@@ -152,6 +152,7 @@ class Link:
         """Learn the structures and enumerations of the server, so that asyncua can decode them."""
         limit_s = self._timeout_s * _TYPES_TAKE
         await self.ask("reading data types", self._client.load_data_type_definitions(), timeout_s=limit_s)
+        decoding.allow_unnamed([*ua.enums_by_datatype.values()])
 
     async def ask(self, attempt: str, asking: Awaitable[_T], *, timeout_s: float | None = None) -> _T:
         """Await an answer, for as long as the link's timeout unless another one is given."""

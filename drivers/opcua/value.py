@@ -25,11 +25,14 @@ NO_SUCH_PART = bad("no-such-part")
 NO_VALUE = bad("no-value")
 """The status is good and the value is null."""
 _NOT_A_NUMBER = bad(Reason.NOT_A_NUMBER)
+_NOT_UNICODE = bad(Reason.BAD_RESPONSE)
 _BEYOND_THE_ARRAY = bad("BadIndexRangeNoData")
 
 _NULL = ua.Variant()
 _FLOAT = struct.Struct("<f")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME = datetime(1601, 1, 1, tzinfo=UTC)
+"""The number 0, which Part 6, 5.2.2.5 has for a time that is not known, and what is before it."""
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_NS = 2**63 - 1
 _SEVERITY, _UNCERTAIN, _BAD = 0xC0000000, 0x40000000, 0x80000000
@@ -60,9 +63,11 @@ def judge(data: ua.DataValue, part: Part) -> tuple[Value, Quality | None]:
             return None, _NOT_A_NUMBER
         is_short = variant.VariantType is ua.VariantType.Float and not part
         return _shortest(value) if is_short else value, judged
-    if kind is int or kind is bool or kind is str:
+    if kind is int or kind is bool:
         return value, judged
     found = _scalar(value)
+    if isinstance(found, str) and not _is_unicode(found):
+        found = _NOT_UNICODE
     return (None, found) if isinstance(found, Quality) else (found, judged)
 
 
@@ -114,6 +119,15 @@ def _shortest(value: float) -> float:
     return value
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it can be stored and sent: asyncua keeps bytes that are not UTF-8 as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _ns(time: datetime | None) -> int | None:
     if time is None:
         return None
@@ -151,6 +165,8 @@ def _scalar(value: Any) -> Value | Quality:  # noqa: C901, PLR0911, PLR0912  one
             return float(value) if math.isfinite(value) else _NOT_A_NUMBER
         case int():
             return int(value)
+        case datetime() if value.replace(tzinfo=UTC) <= _NO_TIME:
+            return NO_VALUE
         case datetime():
             aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
             return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -82,6 +82,9 @@ def test_parts_are_taken_out(value: Any, part: tuple[int | str, ...], expected: 
         (None, (), "no-value"),
         (math.nan, (), "not-a-number"),
         (math.inf, (), "not-a-number"),
+        (datetime(1601, 1, 1), (), "no-value"),  # noqa: DTZ001  as asyncua has it
+        ("Fl\udce4che", (), "bad-response"),
+        (ua.LocalizedText("Fl\udce4che"), (), "bad-response"),
     ],
 )
 def test_what_is_no_value_is_bad_and_says_why(value: Any, part: tuple[int | str, ...], reason: str) -> None:
