@@ -3,6 +3,9 @@
 A unit that refuses a block says "illegal data address" and not which. There are three causes: an address that a point
 wants does not exist; an address in a gap that nobody wants does not exist; or the unit does not answer so many, or
 across that boundary, at once. The first makes a point illegal, the others a cut that later plans respect.
+
+A unit that is starting up refuses everything, and may be ready at any moment. So what was refused before anything was
+answered proves nothing, and is asked once more after that.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ class Findings:
     cuts: list[tuple[Table, int]] = field(default_factory=list)
     silence: NoAnswer | None = None
     """The unit stopped answering; nothing was asked after that."""
+    doubtful: list[Block] = field(default_factory=list)
+    """Blocks of one point that were refused before anything was answered."""
+    is_ready: bool = False
+    """The unit has answered something, so that what it refuses from now on does not exist."""
 
     def decoded(self, block: Block) -> Decoded:
         """As the block's own decoder would have returned it."""
@@ -39,22 +46,48 @@ class Findings:
 
 
 async def narrow(block: Block, ask: Ask) -> Findings:
-    """Read what can be read of a block that was just refused, in halves of halves. At most two requests per point."""
+    """Read what can be read of a block that was just refused, in halves of halves. At most three requests per point.
+
+    When nothing was answered, all points are `doubtful`.
+    """
     found = Findings()
     await _split(block, ask, found)
+    if found.is_ready:
+        await ask_again(found, ask)
     return found
 
 
+async def ask_again(found: Findings, ask: Ask) -> None:
+    """Settle what is doubtful, now that the unit has answered something."""
+    found.is_ready = True
+    doubtful, found.doubtful = found.doubtful, []
+    for block in doubtful:
+        await _try(block, ask, found)
+
+
 async def _split(block: Block, ask: Ask, found: Findings) -> None:
+    """Go on with a block that was refused just now."""
+    was_ready = found.is_ready
     if len(block.points) == 1:
-        found.illegal.append(block.points[0])
-        found.reasons[block.points[0]] = Reason.ILLEGAL_ADDRESS
+        if was_ready:
+            found.illegal.append(block.points[0])
+            found.reasons[block.points[0]] = Reason.ILLEGAL_ADDRESS
+        else:
+            found.doubtful.append(block)
         return
     left, right = halves(block)
     left_answered = await _try(left, ask, found)
     right_answered = await _try(right, ask, found)
-    if left_answered and right_answered:
+    if left_answered and right_answered and (was_ready or await _refuses(block, ask)):
         found.cuts.append((block.span.table, right.span.start))
+
+
+async def _refuses(block: Block, ask: Ask) -> bool:
+    try:
+        await ask(block)
+    except BadResponse as error:
+        return isinstance(error, Refused) and error.may_be_part
+    return False
 
 
 async def _try(block: Block, ask: Ask, found: Findings) -> bool:
@@ -72,6 +105,7 @@ async def _try(block: Block, ask: Ask, found: Findings) -> bool:
             found.silence = error
         found.reasons.update(dict.fromkeys(block.points, error.reason))
         return False
+    found.is_ready = True
     values, reasons = compile_decoder(block)(data)
     found.values.update(zip(block.points, values, strict=True))
     found.reasons.update({block.points[index]: reason for index, reason in reasons.items()})

@@ -12,7 +12,7 @@ from drivers.contract import BadResponse
 from drivers.modbus.codec import Decoded, Decoder, compile_decoder
 from drivers.modbus.failure import NoAnswer, Refused
 from drivers.modbus.line import Asker
-from drivers.modbus.narrow import narrow
+from drivers.modbus.narrow import ask_again, narrow
 from drivers.modbus.plan import Block
 from drivers.modbus.point import ModbusPoint
 from drivers.modbus.request import ReadRequest
@@ -97,11 +97,13 @@ class ModbusSession:
             return await self._line.ask(unit.request(part), timeout_s=unit.timeout_s)
 
         found = await narrow(block, ask)
-        if not found.values and not await self._answers(unit, block):
-            if found.silence is not None:
-                raise found.silence
-            self._refusing.add(unit)
-            raise refusal
+        if not found.is_ready:
+            if not await self._answers(unit, block):
+                if found.silence is not None:
+                    raise found.silence
+                self._refusing.add(unit)
+                raise refusal
+            await ask_again(found, ask)
         unit.learn(found, link=self._link)
         return found.decoded(block)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from drivers.modbus.codec import size_bytes
 from drivers.modbus.endpoint import TcpEndpoint
 from drivers.modbus.failure import NoAnswer, Refused, silence
-from drivers.modbus.narrow import Findings, narrow
+from drivers.modbus.narrow import Findings, ask_again, narrow
 from drivers.modbus.plan import Block, Cuts, Limits, plan
 from drivers.modbus.point import ModbusPoint, parse_address, parse_type
 from drivers.model import Reason
@@ -23,10 +23,13 @@ def points(*addresses: int, kind: str = "uint16") -> list[ModbusPoint]:
 
 
 class Addresses:
-    """A unit that has some addresses and answers at most so many at once. Register n holds n."""
+    """A unit that has some addresses and answers at most so many at once. Register n holds n.
 
-    def __init__(self, *missing: int, most: int = 125, silent_after: int = 10**9) -> None:
-        self.missing, self.most, self.silent_after = set(missing), most, silent_after
+    It refuses the first `refused` requests, whatever they are.
+    """
+
+    def __init__(self, *missing: int, most: int = 125, silent_after: int = 10**9, refused: int = 0) -> None:
+        self.missing, self.most, self.silent_after, self.refused = set(missing), most, silent_after, refused
         self.asked: list[tuple[int, int]] = []
 
     async def ask(self, block: Block) -> bytes:
@@ -34,7 +37,7 @@ class Addresses:
         if len(self.asked) > self.silent_after:
             raise silence(str(block), HERE, 1.0)
         addresses = range(block.span.start, block.span.end)
-        if block.count > self.most or self.missing.intersection(addresses):
+        if len(self.asked) <= self.refused or block.count > self.most or self.missing.intersection(addresses):
             raise Refused(str(block), HERE, 2)
         return b"".join(address.to_bytes(2, "big") for address in addresses)
 
@@ -71,6 +74,26 @@ def test_a_unit_that_goes_silent_is_not_asked_on() -> None:
 
 
 @given(
+    st.sets(st.integers(0, 60), min_size=2, max_size=20), st.sets(st.integers(0, 60), max_size=3), st.integers(0, 60)
+)
+@example(set(range(20)), set(), 5)
+def test_a_unit_that_becomes_ready_meanwhile_loses_only_what_it_does_not_have(
+    wanted: set[int], missing: set[int], refused: int
+) -> None:
+    unit = Addresses(*missing, refused=refused)
+    block, found = narrowed(points(*sorted(wanted)), unit)
+    if not found.is_ready:
+        assert found.doubtful
+        assert not found.illegal
+        unit.refused = 0
+        asyncio.run(ask_again(found, unit.ask))
+    assert {point.address.number for point in found.illegal} == wanted & missing
+    assert found.decoded(block)[0] == tuple(None if n in missing else n for n in sorted(wanted))
+    assert missing or not found.cuts
+    assert len(unit.asked) <= 4 * len(wanted)
+
+
+@given(
     st.sets(st.integers(0, 60), min_size=2, max_size=30),
     st.sets(st.integers(0, 60), max_size=8),
     st.integers(2, 60),
@@ -89,6 +112,8 @@ def test_after_a_few_rounds_every_request_is_answered_and_every_legal_point_is_r
             except Refused:
                 refused = True
                 found = asyncio.run(narrow(block, unit.ask))
+                if not found.is_ready:  # it has answered something else, as it has here
+                    asyncio.run(ask_again(found, unit.ask))
                 illegal.update(found.illegal)
                 for table, address in found.cuts:
                     cuts.add(table, address)

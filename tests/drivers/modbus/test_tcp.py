@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -177,6 +177,30 @@ async def test_a_group_that_is_all_missing_is_believed_when_another_is_answered(
         unit.asked.clear()
         assert (await session.read(missing)).quality == reading.quality == {0: bad(Reason.ILLEGAL_ADDRESS)}
     assert not unit.asked
+
+
+@pytest.mark.parametrize("refused", range(2, 12))
+async def test_a_unit_that_becomes_ready_while_its_block_is_halved_keeps_its_points(
+    refused: int, scripted: Any, mbap: Any, make_driver: Any, registers: Any
+) -> None:
+    """Whichever request is the first that is answered: a part of the block, or that for a block that was read before."""
+    unit = Registers(mbap)
+
+    def answer(request: bytes, send: Callable[[bytes], None]) -> None:
+        is_ready = len(unit.asked) == 0 or len(unit.asked) >= refused
+        unit.missing = set() if is_ready else set(range(100))
+        unit(request, send)
+
+    server = await scripted(answer)
+    slow = [{**point, "period": "10s"} for point in registers(50, 51, 52, 53)]
+    driver = make_driver({"url": server.url, "points": [*registers(1), *slow]})
+    quick, whole = driver.groups
+    async with driver.connect() as session:
+        await session.read(quick)
+        with suppress(BadResponse):  # all of it was refused
+            await session.read(whole)
+        unit.asked.extend([(0, 0)] * refused)
+        assert (await session.read(whole)).values == (50, 51, 52, 53)
 
 
 async def test_one_block_that_fails_leaves_the_others(
