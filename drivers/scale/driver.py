@@ -64,6 +64,7 @@ class ScaleDriver:
         self._endpoint = parse_url(device.url)
         self._clock = clock
         self._was_tried = False
+        self._loads = Loads()
         points = [(entry.name, device.point(entry)) for entry in device.points]
         is_events = device.way is Read.STABLE
         self._group = PointGroup(
@@ -100,7 +101,7 @@ class ScaleDriver:
                     if device.way is Read.POLLED:
                         yield PolledScale(instrument, readings, to_kilograms=to_kilograms, clock=self._clock)
                     else:
-                        loads = Loads() if device.way is Read.STABLE else None
+                        loads = self._loads if device.way is Read.STABLE else None
                         yield ListeningScale(instrument, readings, to_kilograms=to_kilograms, loads=loads)
                 finally:
                     await instrument.leave()

@@ -34,7 +34,7 @@ class Loads:
             return indication.status is not status
         if self._last is not None and (not weight or abs(weight - self._last) > _flicker(weight)):
             self._last = None
-        if not indication.stable or not weight or self._last is not None:
+        if not indication.stable or abs(weight) <= _flicker(weight) or self._last is not None:
             return False
         self._last = weight
         return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager, suppress
 from decimal import Decimal
 
 from drivers.contract import BadResponse, DeviceUnavailable
@@ -33,7 +33,12 @@ _ERRORS = {
     "ET": ("it received it with errors (ET)", Reason.BAD_RESPONSE, "check the line settings, parity above all"),
     "EL": ("it cannot carry it out (EL)", Reason.DEVICE_ERROR, "look at the display of the scale"),
 }
+_NO_TARE = ("the answer is no tare", Reason.BAD_RESPONSE, "check the line settings, parity above all")
 _LEAVE_S = 0.1
+_REPEAT = b"SIR\r\n"
+"""Goes on until the scale is told something else."""
+
+_Pick = Callable[[Answer | str], Answer | None]
 
 
 class Lines:
@@ -66,18 +71,23 @@ class MtSics:
         return indication(await self._ask("SI", "S", timeout_s=self._timeout_s))
 
     async def held_tare(self) -> Tare | None:
-        answer = await self._ask("TA", "TA", timeout_s=self._timeout_s, errors={"ES", "EL"})
-        return None if answer.is_error else _tare(answer)
+        answer = await self._ask("TA", "TA", timeout_s=self._timeout_s, errors={"ES"})
+        if answer.is_error:
+            return None
+        held = _tare(answer)
+        if held is None:
+            raise self._failed("TA", _REFUSALS.get(answer.status, _NO_TARE))
+        return held
 
     async def indications(self) -> AsyncGenerator[Indication, None]:
         self._repeats = True
-        await self._channel.send(b"SIR\r\n")
+        await self._channel.send(_REPEAT)
         understood = False
         async with aclosing(self._channel.frames(silence_s=self._silence_s)) as frames:
             async for frame in frames:
                 if isinstance(frame, Answer) and frame.is_power_up:
                     yield Indication(Status.POWER_UP)
-                    await self._channel.send(b"SIR\r\n")
+                    await self._channel.send(_REPEAT)
                 elif isinstance(frame, Answer) and frame.id == "S":
                     understood = True
                     yield indication(frame)
@@ -95,7 +105,7 @@ class MtSics:
                 await asyncio.sleep(self._look_every_s)
             while found.stable:
                 await asyncio.sleep(self._look_every_s)
-                found = await self.weigh()
+                found = await self._look()
                 yield found
 
     async def zero(self) -> None:
@@ -126,9 +136,20 @@ class MtSics:
     async def _weigh_settled(self) -> Indication:
         """A scale that waits for longer than we do is still there when it tells what it shows meanwhile."""
         try:
-            return indication(await self._ask("S", "S", timeout_s=self._silence_s or SETTLING_S))
+            answer = await self._ask("S", "S", timeout_s=self._silence_s or SETTLING_S, takes_text=True)
         except BadResponse as error:
             if error.reason is not Reason.TIMEOUT:
+                raise
+            return await self._look()
+        found = indication(answer)
+        return await self._look() if found is GARBLED else found
+
+    async def _look(self) -> Indication:
+        """As `weigh`, but one answer that noise has spoilt is no reason to give up the link."""
+        try:
+            return await self.weigh()
+        except BadResponse as error:
+            if error.reason is not Reason.BAD_RESPONSE:
                 raise
             return await self.weigh()
 
@@ -138,9 +159,17 @@ class MtSics:
         except BadResponse:  # it was done, and confirmed; not being able to show it is no failure of that
             return None
 
-    async def _ask(self, command: str, found_id: str, *, timeout_s: float, errors: Collection[str] = ()) -> Answer:
+    async def _ask(
+        self,
+        command: str,
+        found_id: str,
+        *,
+        timeout_s: float,
+        errors: Collection[str] = (),
+        takes_text: bool = False,
+    ) -> Answer:
         """Raises `BadResponse` for a general error that is not among `errors`."""
-        async with self._channel.conversation(_answers_with(found_id)) as talk:
+        async with self._conversation(_answers_with(found_id, takes_text=takes_text)) as talk:
             answer = await talk.ask(f"{command}\r\n".encode("ascii"), name=command, timeout_s=timeout_s)
         if answer.is_error and answer.status not in errors:
             raise self._failed(command, _ERRORS[answer.status])
@@ -149,7 +178,7 @@ class MtSics:
     async def _command(self, command: str) -> Answer:
         """Something that is done once the load has settled. Raises `BadResponse` when it is refused."""
         name = command.partition(" ")[0]
-        async with self._channel.conversation(_answers_with(name)) as talk:
+        async with self._conversation(_answers_with(name)) as talk:
             answer = await talk.ask(f"{command}\r\n".encode("ascii"), name=name, timeout_s=SETTLING_S)
             answer = await self._last_of(talk, answer)
         if answer.is_error:
@@ -157,6 +186,16 @@ class MtSics:
         if answer.status in _REFUSALS:
             raise self._failed(name, _REFUSALS[answer.status])
         return answer
+
+    @asynccontextmanager
+    async def _conversation(self, pick: _Pick) -> AsyncIterator[Conversation[Answer | str, Answer]]:
+        """A turn to ask in. What is asked ends the repetition, which is begun again."""
+        async with self._channel.conversation(pick) as talk:
+            try:
+                yield talk
+            finally:
+                if self._channel.streams:
+                    await self._channel.send(_REPEAT)
 
     async def _last_of(self, talk: Conversation[Answer | str, Answer], answer: Answer) -> Answer:
         """RADWAG and KERN say A for "accepted" and then how it went; to Mettler-Toledo A is all there is to say."""
@@ -169,11 +208,13 @@ class MtSics:
         return refused(command, self._channel.link, why, reason=reason, hint=hint)
 
 
-def _answers_with(found_id: str) -> Callable[[Answer | str], Answer | None]:
-    """Picks the answers with this ID, and general errors."""
+def _answers_with(found_id: str, *, takes_text: bool = False) -> _Pick:
+    """Picks the answers with this ID, and general errors; with `takes_text` also what cannot be understood."""
 
     def pick(frame: Answer | str) -> Answer | None:
-        return frame if isinstance(frame, Answer) and (frame.is_error or frame.id == found_id) else None
+        if isinstance(frame, str):
+            return Answer(found_id, "", text=frame) if takes_text and frame else None
+        return frame if frame.is_error or frame.id == found_id else None
 
     return pick
 

@@ -183,7 +183,7 @@ async def test_a_group_that_is_all_missing_is_believed_when_another_is_answered(
 async def test_a_unit_that_becomes_ready_while_its_block_is_halved_keeps_its_points(
     refused: int, scripted: Any, mbap: Any, make_driver: Any, registers: Any
 ) -> None:
-    """Whichever request is the first that is answered: a part of the block, or that for a block that was read before."""
+    """Whichever request is the first that is answered: for a part of the block, or for a block that was read before."""
     unit = Registers(mbap)
 
     def answer(request: bytes, send: Callable[[bytes], None]) -> None:

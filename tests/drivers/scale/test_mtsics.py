@@ -269,8 +269,9 @@ async def test_taring_while_it_streams_goes_beside_it(make_driver: Make) -> None
         await anext(readings)
         coming = asyncio.create_task(anext(readings))
         assert await write(session, "tare", True) == Decimal("0.350")
+        assert shown(await coming)["weight"] == Decimal("0.000")
         scale.put("1.350")
-        assert shown(await coming)["weight"] == Decimal("1.000")
+        assert shown(await anext(readings))["weight"] == Decimal("1.000")
 
 
 async def test_zero_and_tare_are_written(linked: Any, make_driver: Make) -> None:
@@ -352,9 +353,9 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(read: str, linked
     scale = MtSicsScale()
     scale.put("12.340")
     async with linked(scale) as link:
-        driver = make_driver(link.url, protocol="mt-sics", read=read, period="1ms")
 
         async def use() -> None:
+            driver = make_driver(link.url, protocol="mt-sics", read=read, period="1ms")  # which knows of no load yet
             if read == "polled":
                 async with asked(driver) as session:
                     await session.read(driver.groups[0])

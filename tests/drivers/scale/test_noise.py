@@ -105,7 +105,7 @@ async def test_noise_is_never_a_weight_and_when_it_ends_all_is_well(name: str, s
         for attempt in range(100):
             with suppress(DeviceUnavailable, BadResponse):
                 async with driver.connect() as session:
-                    talking = asyncio.create_task(_talk(noisy))
+                    talking = asyncio.create_task(_talk(noisy, is_emptied=name == "mt-sics stable"))
                     try:
                         async with aclosing(readings_of(session, driver.groups[0])) as readings:
                             if await _is_well(readings, noisy, quiet=attempt >= 5):
@@ -116,8 +116,13 @@ async def test_noise_is_never_a_weight_and_when_it_ends_all_is_well(name: str, s
     raise AssertionError("it has not recovered")
 
 
-async def _talk(noisy: Noisy) -> None:
+async def _talk(noisy: Noisy, *, is_emptied: bool) -> None:
+    """Have it speak; with `is_emptied`, each time of a new load."""
     while True:
+        if is_emptied:
+            assert isinstance(noisy.inner, MtSicsScale)
+            noisy.inner.put("0.00")
+            await asyncio.sleep(0.001)
         speak(noisy.inner)
         await asyncio.sleep(0.001)
 

@@ -184,9 +184,9 @@ async def test_cancelled_at_any_await_it_leaves_nothing_behind(read: str, linked
     scale = SmaScale()
     scale.put("12.340")
     async with linked(scale) as link:
-        driver = make_driver(link.url, protocol="sma", read=read)
 
         async def use() -> None:
+            driver = make_driver(link.url, protocol="sma", read=read)  # which knows of no load yet
             if read == "polled":
                 async with asked(driver) as session:
                     await session.read(driver.groups[0])
