@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from drivers.contract import BadResponse, DeviceUnavailable, Driver, DriverError, Session, StreamSession
-from drivers.model import Point, PointGroup, Reading, Reason, Value
+from drivers.model import Point, PointGroup, Reason, Value
 from drivers.settings import DeviceSettings
 from gateway.acquire.breaker import FIRST_RETRY_S, LONGEST_RETRY_S
+from gateway.acquire.checks import checked
 from gateway.acquire.device import Device, Sink
 from gateway.acquire.faults import BugsRaisedAs
 from gateway.acquire.writes import Writes
@@ -118,8 +119,7 @@ class Link:
         started_s = monotonic_s()
         try:
             with BugsRaisedAs(BadResponse, group):
-                reading = await session.read(group)
-                _check_size(reading)
+                reading = checked(await session.read(group))
         except BadResponse as error:
             device.failed(error, group, now_ns=self._clocks.wall_ns(), now_s=monotonic_s())
             if all(other.is_exhausted for other in self._devices.values()):
@@ -158,8 +158,8 @@ class Link:
     async def _listen(self, session: StreamSession) -> NoReturn:
         readings = session.readings()
         try:
-            async for reading in readings:
-                _check_size(reading)
+            async for said in readings:
+                reading = checked(said)
                 device = self._devices[reading.group.device]
                 if device.spoke(reading, now_s=self._clocks.monotonic_s()):
                     self._backoff.reset()
@@ -183,8 +183,3 @@ class Link:
     def _count_reconnect(self) -> None:
         for device in self._devices.values():
             device.health.reconnects += 1
-
-
-def _check_size(reading: Reading) -> None:
-    if len(reading.values) != len(reading.group.points):
-        raise ValueError(f"{len(reading.values)} values for {len(reading.group.points)} points")

@@ -3,8 +3,9 @@
 body      array `[1.42,true,null]` aligned with the group's points, or, when more than half of the points have no value
           (report by exception), an object `{"3":1.42}` keyed by the index of the point. `null` and a missing key both
           mean "no value here". `json_each(body)` therefore yields (index, value) for both. A body that begins with a
-          space, which JSON allows, has numbers whose digits count: those with a point or an exponent are decimals
-          (`Decimal`), so that 12.340 comes back as 12.340. Only readings that hold a decimal are written so.
+          space, which JSON allows, has numbers whose digits count: those with a point or an exponent, or of more than
+          64 bits, are decimals (`Decimal`), so that 12.340 comes back as 12.340. Only readings that hold a decimal are
+          written so.
 quality   NULL when everything is good, else an object `{"3":"bad:timeout"}` of what is not good, or a bare string
           `"bad:timeout"` when every point of the group has this one quality.
 checksum  CRC-32 of the other columns, less 2³¹ so that it takes 4 bytes. A bit that changes inside a number leaves
@@ -20,6 +21,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import orjson
 
@@ -59,7 +61,7 @@ def encode_reading(reading: Reading) -> tuple[str, str | None]:
 def decode_reading(group: PointGroup, observed_at_ns: int, *, body: str, quality: str | None) -> Reading:
     """The inverse of `encode_reading`. Raises ValueError or TypeError when the row does not fit the group."""
     size = len(group.points)
-    decoded = json.loads(body, parse_float=Decimal) if body.startswith(_DECIMALS.decode()) else orjson.loads(body)
+    decoded = _loads_decimals(body) if body.startswith(_DECIMALS.decode()) else orjson.loads(body)
     if isinstance(decoded, dict):
         sparse: list[Value] = [None] * size
         for index, value in decoded.items():
@@ -118,6 +120,15 @@ def decode_held(text: str) -> tuple[int, int]:
     """Raises ValueError when it is not two numbers."""
     through, held = text.split()
     return int(through), int(held)
+
+
+def _loads_decimals(body: str) -> Any:
+    return json.loads(body, parse_float=Decimal, parse_int=_whole)
+
+
+def _whole(digits: str) -> int | Decimal:
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else Decimal(digits)
 
 
 def _encode_quality(quality: Mapping[int, Quality], size: int) -> str:

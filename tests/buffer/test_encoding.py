@@ -80,3 +80,12 @@ def test_a_decimal_keeps_its_digits() -> None:
     body, quality = encode_reading(Reading(scale, 7, (Decimal("12.340"), True)))
     assert body.strip() == "[12.340,true]"
     assert str(decode_reading(scale, 7, body=body, quality=quality).values[0]) == "12.340"
+
+
+def test_a_whole_decimal_beyond_64_bits_comes_back_as_one_that_can_be_published() -> None:
+    scale = PointGroup("counter", 0.0, (Point("total"), Point("turns")))
+    total, turns = Decimal("123456789012345678901234"), 2**64 - 1
+    body, quality = encode_reading(Reading(scale, 7, (total, turns)))
+    decoded = decode_reading(scale, 7, body=body, quality=quality).values
+    assert decoded == (total, turns)
+    assert [type(value) for value in decoded] == [Decimal, int]
