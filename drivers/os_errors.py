@@ -68,6 +68,8 @@ def of_network(error: Failed, host: str, hints: Mapping[int, str]) -> Words:
             f"the host name {host} does not resolve ({error.strerror})",
             "check the spelling and the name server, or write the IP address",
         )
+    if isinstance(error, UnicodeError):
+        return Words(f"{host} cannot be the name of a host", "check the spelling, its dots above all")
     number = _number(error) or 0
     return Words(text(error), hints.get(number) or _NETWORK_HINTS.get(number, ""))
 

@@ -28,7 +28,7 @@ async def connect(endpoint: TcpEndpoint | Rfc2217Endpoint) -> AbstractContextMan
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a host that cannot be a name, like "a..b"
         raise failure.cannot_open(endpoint, error) from error
     failed: OSError | None = None
     for family, kind, protocol, _, address in found:

@@ -89,6 +89,33 @@ async def test_an_answer_to_another_question_ends_the_link(tmp_path):
             await _write(device, tmp_path, "speed", 1)
 
 
+@pytest.mark.parametrize("before", [b"", b"Bench 2000 ready\n", b"\xff\x00\n"])
+async def test_what_a_device_says_unasked_does_not_put_answers_out_of_step(before, tmp_path):
+    async with line_device(speaks=False) as device:
+
+        def answer(writer, request):
+            device.asked.append(request)
+            writer.write(before + b"load=%d.0\n" % len(device.asked) + b"load=0.0\n")
+
+        device._answer = answer
+        settings = FAMILY.settings.model_validate(
+            {"name": "b", "driver": "text-line", "url": f"line://127.0.0.1:{device.port}", "points": [POINTS[0]]}
+        )
+        driver = FAMILY.driver([settings], state_folder=tmp_path)
+        async with driver.connect() as session:
+            read = [(await session.read(driver.groups[0])).values for _ in range(4)]
+    assert read == [(1,), (2,), (3,), (4,)]
+
+
+async def test_a_name_that_cannot_be_one_is_told_as_such(tmp_path):
+    settings = FAMILY.settings.model_validate(
+        {"name": "b", "driver": "text-line", "url": "line://10.0.0..1:4000", "points": POINTS}
+    )
+    with pytest.raises(DeviceUnavailable, match="cannot connect"):
+        async with FAMILY.driver([settings], state_folder=tmp_path).connect():
+            pass
+
+
 async def test_an_answer_without_an_end_does_not_fill_the_memory(tmp_path):
     async with line_device(speaks=False) as device:
         device._answer = lambda writer, request: writer.write(b"x" * 10_000)

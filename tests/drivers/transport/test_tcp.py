@@ -30,6 +30,13 @@ async def test_a_name_that_does_not_resolve_says_so() -> None:
     assert "no-such-host.invalid does not resolve" in caught.value.message
 
 
+@pytest.mark.parametrize("host", ["10.0.0..7", "a" * 64 + ".example"])
+async def test_what_cannot_be_the_name_of_a_host_says_so(host: str) -> None:
+    with pytest.raises(DeviceUnavailable, match="cannot be the name of a host; check the spelling"):
+        async with open_stream(parse_url(f"tcp://{host}:4001"), timeout_s=30.0):
+            pass
+
+
 async def test_an_address_that_does_not_answer_costs_the_timeout() -> None:
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))

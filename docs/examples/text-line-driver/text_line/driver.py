@@ -47,7 +47,7 @@ class LineDriver:
         try:
             async with asyncio.timeout(self._device.timeout):
                 reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=codec.LONGEST_BYTES)
-        except OSError as error:  # TimeoutError is one
+        except (OSError, UnicodeError) as error:  # TimeoutError is one; a name that cannot be one is the other
             why = str(error) or f"no answer within {self._device.timeout:g} s"
             hint = "check power, address and port of the device, and the network"
             raise DeviceUnavailable(

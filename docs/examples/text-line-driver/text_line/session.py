@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from drivers.contract import BadResponse, DeviceUnavailable
 from drivers.model import Point, PointGroup, Quality, Reading, Reason, Value, bad
@@ -23,13 +24,16 @@ class Line:
         self._link = link
 
     async def ask(self, request: bytes, *, timeout_s: float) -> tuple[str, str]:
-        """Send a line and wait for one. Raises `BadResponse` for one that is none."""
+        """Send a line and wait for one. What came before is no answer to it, nor is a line that is none."""
         what = request.decode("ascii").strip()
         try:
             async with asyncio.timeout(timeout_s):
+                await self._forget()
                 self._writer.write(request)
                 await self._writer.drain()
-                return await self.hear(what)
+                while True:
+                    with suppress(BadResponse):  # a greeting, or noise: the answer is still to come
+                        return await self.hear(what)
         except TimeoutError as error:
             # What comes after this would be taken for the answer to the next question: the link is of no use any more.
             message = f"{self._link}: {what}: no answer within {timeout_s:g} s"
@@ -38,7 +42,7 @@ class Line:
             raise self.lost(what, str(error)) from error
 
     async def hear(self, what: str) -> tuple[str, str]:
-        """The next line."""
+        """The next line. Raises `BadResponse` for one that is none."""
         try:
             line = await self._reader.readline()
         except ValueError as error:  # longer than `codec.LONGEST_BYTES`
@@ -53,6 +57,14 @@ class Line:
             return codec.parse(line)
         except ValueError as error:
             raise BadResponse(f"{self._link}: {what}: {error}", reason=Reason.BAD_RESPONSE) from error
+
+    async def _forget(self) -> None:
+        """Throw away what has come unasked."""
+        await asyncio.sleep(0)  # the loop looks at its sockets
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                while await self._reader.read(codec.LONGEST_BYTES):
+                    pass
 
     def lost(self, what: str, why: str) -> DeviceUnavailable:
         return DeviceUnavailable(f"{self._link}: {what}: {why}", reason=Reason.COMM_FAILURE, hint=_HINT)
