@@ -9,7 +9,7 @@ Application Protocol V1.1b3, 4.2); coils come eight to a byte, the lowest addres
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from itertools import chain, pairwise
 from math import isfinite, lcm
@@ -37,6 +37,8 @@ _Step = Callable[[list[Any], dict[int, Reason]], None]
 _INTEGERS = ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 _NOTHING_BAD: Mapping[int, Reason] = MappingProxyType({})
 _BITS_OF_BYTE = [tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256)]
+_EXACT = Context(prec=60)
+"""Digits enough for the product of any two floats as they are written, and for a sum of which a float can show both."""
 _LARGEST_INTEGER = 2**63 - 1
 """What JSON readers and SQLite take as an integer; a scaled value that could be larger is a float."""
 
@@ -166,8 +168,7 @@ def _scaled_integers(points: _Numbered) -> _Step:
 
 def _floats(points: _Numbered) -> _Step:
     single = points[0][1].type.name == "float32"
-    digits = 9 if single else 15  # as many as the type can tell apart
-    factors = [(index, _is_scaled(point), point.scale, point.offset) for index, point in points]
+    factors = [(index, _is_scaled(point), _decimal(point.scale), _decimal(point.offset)) for index, point in points]
 
     def step(values: list[Any], bad: dict[int, Reason]) -> None:
         for index, scaled, scale, offset in factors:
@@ -178,7 +179,7 @@ def _floats(points: _Numbered) -> _Step:
             if single:
                 value = shortest(value)
             if scaled:
-                value = float(f"{value * scale + offset:.{digits}g}")
+                value = float(_EXACT.fma(Decimal(repr(value)), scale, offset))
                 if not isfinite(value):
                     value, bad[index] = None, Reason.OUT_OF_RANGE
             values[index] = value
@@ -212,13 +213,18 @@ def _is_scaled(point: ModbusPoint) -> bool:
     return point.scale != 1 or point.offset != 0
 
 
+def _decimal(number: float) -> Decimal:
+    """As the operator wrote it."""
+    return Decimal(str(number))
+
+
 def _ratio(point: ModbusPoint) -> tuple[int, int, int | None]:
     """(n, c, d) with value = (raw * n + c) / d, where scale and offset are the decimals that the operator wrote.
 
     Dividing two integers is correctly rounded, so the result is the double nearest to the exact decimal: 1420 * 0.001
     is 1.42. d is None where the value stays an integer.
     """
-    scale, offset = Fraction(Decimal(str(point.scale))), Fraction(Decimal(str(point.offset)))
+    scale, offset = Fraction(_decimal(point.scale)), Fraction(_decimal(point.offset))
     divisor = lcm(scale.denominator, offset.denominator)
     numerator, constant = int(scale * divisor), int(offset * divisor)
     if not _is_scaled(point):

@@ -5,6 +5,10 @@ Each answer is None, or what stands in the way, for the person who wrote the con
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+
 from drivers.modbus.dialect import MAX_WRITTEN_REGISTERS, WRITE_REGISTER, Dialect
 from drivers.modbus.plan import Limits
 from drivers.modbus.point import ADDRESSES, ModbusPoint, Range
@@ -42,6 +46,20 @@ def unwritable(point: ModbusPoint, dialect: Dialect) -> str | None:
     if count > MAX_WRITTEN_REGISTERS:
         return f"has {count} registers; at most {MAX_WRITTEN_REGISTERS} can be written in one request"
     return None
+
+
+def off_step(point: ModbusPoint, limit: float) -> str | None:
+    """Why `limit`, in the point's own unit, is none: a command is brought to the nearest step, which may be beyond."""
+    if point.type.name in ("float32", "float64"):
+        return None
+    scale, offset, wanted = (Fraction(Decimal(str(number))) for number in (point.scale, point.offset, limit))
+    raw = (wanted - offset) / scale
+    if raw.denominator == 1:
+        return None
+    near = sorted(float(step * scale + offset) for step in (floor(raw), floor(raw) + 1))
+    return (
+        f"{limit:g} lies between {near[0]:.15g} and {near[1]:.15g}, the nearest that the register can hold; write one"
+    )
 
 
 def _off_the_table(span: Range, dialect: Dialect) -> str | None:

@@ -28,7 +28,7 @@ from drivers.modbus.point import (
     parse_range,
     parse_type,
 )
-from drivers.modbus.reach import unreadable, unwritable
+from drivers.modbus.reach import off_step, unreadable, unwritable
 from drivers.settings import DeviceSettings, Duration, PointSettings, StrictModel
 from drivers.tls import DeviceTlsSettings
 
@@ -115,6 +115,9 @@ class ModbusPointSettings(PointSettings):
             raise ValueError(f"deadband has no meaning for a {point.type.name}: any change is reported")
         if self.writable and point.address.table in (Table.INPUT, Table.DISCRETE):
             raise ValueError(f"{self.address} cannot be writable: only holding registers and coils can be written")
+        for key, limit in (("min", self.min), ("max", self.max)):
+            if limit is not None and point.type.is_number and (mistake := off_step(point, limit)) is not None:
+                raise ValueError(f"{key} {mistake}")
         return self
 
     def point(self) -> ModbusPoint:

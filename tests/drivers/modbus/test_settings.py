@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,28 @@ def complaint(error: pytest.ExceptionInfo[ValidationError]) -> str:
             {"address": "input:0", "writable": True},
             ": input:0 cannot be writable: only holding registers and coils can ",
         ),
+        (
+            {"scale": 10, "writable": True, "max": 26},
+            ": max 26 lies between 20 and 30, the nearest that the register can hold; write one",
+        ),
+        (
+            {"scale": -0.5, "offset": 0.2, "writable": True, "min": 0, "max": 0.7},
+            ": min 0 lies between -0.3 and 0.2, the nearest that the register can hold; write one",
+        ),
     ],
 )
 def test_a_mistake_in_a_point_is_named_with_what_to_write_instead(keys: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValidationError) as error:
         point(**keys)
     assert complaint(error).startswith(expected)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "bcd16", "float32"])
+@pytest.mark.parametrize("keys", [{"scale": 0.001}, {"scale": 0.1, "offset": 0.05}, {"scale": 1e-9}, {}])
+def test_a_limit_on_a_step_is_taken(kind: str, keys: dict[str, Any]) -> None:
+    scale, offset = keys.get("scale", 1), keys.get("offset", 0)
+    least, most = (float(Decimal(str(scale)) * raw + Decimal(str(offset))) for raw in (3, 2500))
+    assert point(type=kind, writable=True, min=least, max=most, **keys).max == most
 
 
 @pytest.mark.parametrize(
