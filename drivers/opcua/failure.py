@@ -135,6 +135,15 @@ def of_request(
     return BadResponse(f"{what}: the answer is not understood ({error})", reason=Reason.BAD_RESPONSE)
 
 
+def unanswered(link: str, requests: int, *, timeout_s: float) -> DeviceUnavailable:
+    """The connection stands, and what keeps its session alive has no answer."""
+    return DeviceUnavailable(
+        f"{link}: keeping the session alive: no answer within {timeout_s:g} s, {requests} times in a row",
+        reason=Reason.TIMEOUT,
+        hint="check cable and power, or raise timeout",
+    )
+
+
 def silent(link: str, device: str, silence_s: float) -> DeviceUnavailable:
     """A subscription stopped speaking."""
     return DeviceUnavailable(

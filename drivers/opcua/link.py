@@ -14,10 +14,10 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from drivers.contract import BadResponse, DeviceUnavailable
+from drivers.contract import BadResponse, DeviceUnavailable, DriverError
 from drivers.model import Reason
 from drivers.opcua import cancellation, decoding, failure
-from drivers.opcua.channel import open_client
+from drivers.opcua.channel import Upkeep, open_client
 from drivers.opcua.client import Access
 
 _T = TypeVar("_T")
@@ -40,8 +40,8 @@ _NAMESPACES: Final = ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray))
 @asynccontextmanager
 async def open_link(access: Access) -> AsyncIterator[Link]:
     """A session that knows the namespaces and the limits of its server. Raises `DeviceUnavailable`."""
-    async with open_client(access) as client:
-        link = Link(client, access)
+    async with open_client(access) as (client, upkeep):
+        link = Link(client, access, upkeep)
         try:
             await link.learn()
         except BadResponse as error:
@@ -52,8 +52,9 @@ async def open_link(access: Access) -> AsyncIterator[Link]:
 class Link:
     """An open session. Raises `DeviceUnavailable` when it is gone, `BadResponse` when a request failed."""
 
-    def __init__(self, client: Client, access: Access) -> None:
+    def __init__(self, client: Client, access: Access, upkeep: Upkeep) -> None:
         self._client = client
+        self._upkeep = upkeep
         self._session = client.uaclient.session
         self._timeout_s = access.timeout_s
         self._limits = dict.fromkeys((_READ, _TRANSLATE, _BROWSE, _MONITOR), _MOST)
@@ -65,11 +66,15 @@ class Link:
         self._limits[_READ] = 1 + len(self._limits)
         nodes = [_NAMESPACES, *(ua.NodeId(ua.Int32(limit)) for limit in self._limits)]
         namespaces, *limits = await self.read("reading namespaces and limits", nodes)
-        found = namespaces.Value.Value if namespaces.Value is not None else None
-        self.namespaces = tuple(str(uri) for uri in found) if isinstance(found, list) else ()
+        self.namespaces = _uris(namespaces)
         for limit, data in zip(self._limits, limits, strict=True):
             most = data.Value.Value if data.Value is not None else None
             self._limits[limit] = min(most, _MOST) if isinstance(most, int) and most > 0 else _MOST
+
+    async def learn_namespaces(self) -> None:
+        """Read again which there are: a server adds one with each program that is loaded into it."""
+        (namespaces,) = await self.read("reading namespaces", [_NAMESPACES])
+        self.namespaces = _uris(namespaces)
 
     async def read(
         self,
@@ -134,9 +139,9 @@ class Link:
         except UaStatusCodeError as error:
             if error.code in (StatusCodes.BadTooManyPublishRequests, StatusCodes.BadTimeout):
                 return None
-            raise failure.of_request(self.name, "waiting for notifications", error, timeout_s=None) from error
+            raise self._failed("waiting for notifications", error) from error
         except failure.FAILURES as error:
-            raise failure.of_request(self.name, "waiting for notifications", error, timeout_s=None) from error
+            raise self._failed("waiting for notifications", error) from error
         result: ua.PublishResult = response.Parameters
         return result
 
@@ -162,7 +167,7 @@ class Link:
                 answer = await asking
                 cancellation.heed()
         except failure.FAILURES as error:
-            raise failure.of_request(self.name, attempt, error, timeout_s=limit_s) from error
+            raise self._failed(attempt, error, timeout_s=limit_s) from error
         return answer
 
     async def _in_chunks(
@@ -180,12 +185,20 @@ class Link:
                 if failure.is_too_much(error) and len(chunk) > 1:
                     self._limits[limit] = len(chunk) // 2
                     continue
-                raise failure.of_request(self.name, attempt, error, timeout_s=self._timeout_s) from error
+                raise self._failed(attempt, error, timeout_s=self._timeout_s) from error
             if answer is None or len(answer) != len(chunk):
                 message = f"{self.name}: {attempt}: {len(answer or ())} answers to {len(chunk)} questions"
                 raise BadResponse(message, reason=Reason.BAD_RESPONSE)
             results += answer
         return results
+
+    def _failed(self, attempt: str, error: BaseException, *, timeout_s: float | None = None) -> DriverError:
+        return self._upkeep.failure or failure.of_request(self.name, attempt, error, timeout_s=timeout_s)
+
+
+def _uris(namespaces: ua.DataValue) -> tuple[str, ...]:
+    found = namespaces.Value.Value if namespaces.Value is not None else None
+    return tuple(str(uri) for uri in found) if isinstance(found, list) else ()
 
 
 def _never_called(_: object) -> None:

@@ -16,7 +16,8 @@ from drivers.opcua.value import quality
 Nodes = dict[Address, ua.NodeId | Quality]
 """Where each address leads: to a node, or nowhere and why."""
 
-_UNKNOWN = quality(StatusCodes.BadNodeIdUnknown)
+UNKNOWN = quality(StatusCodes.BadNodeIdUnknown)
+"""There is no such node, or no such namespace."""
 _NO_MATCH = quality(StatusCodes.BadNoMatch)
 _ROOT = ua.NodeId(ua.Int32(ObjectIds.RootFolder))
 _HIERARCHICAL = ua.NodeId(ua.Int32(ObjectIds.HierarchicalReferences))
@@ -26,15 +27,18 @@ _WHOLE_PATH = 0xFFFFFFFF
 
 async def resolve(link: Link, addresses: Iterable[Address]) -> Nodes:
     """Where they lead now. Raises as `Link` does."""
+    addresses = dict.fromkeys(addresses)
+    if any(_index(namespace, link.namespaces) is None for address in addresses for namespace in _namespaces(address)):
+        await link.learn_namespaces()
     found: Nodes = {}
     paths: list[tuple[PathAddress, ua.BrowsePath]] = []
-    for address in dict.fromkeys(addresses):
+    for address in addresses:
         if isinstance(address, NodeAddress):
             found[address] = node_id(address, link.namespaces)
             continue
         browse_path = _browse_path(address, link.namespaces)
         if browse_path is None:
-            found[address] = _UNKNOWN
+            found[address] = UNKNOWN
         else:
             paths.append((address, browse_path))
     results = await link.translate([browse_path for _, browse_path in paths])
@@ -46,7 +50,11 @@ async def resolve(link: Link, addresses: Iterable[Address]) -> Nodes:
 def node_id(address: NodeAddress, namespaces: Sequence[str]) -> ua.NodeId | Quality:
     """The node id on a server with these namespaces; bad where its namespace is not among them."""
     index = _index(address.namespace, namespaces)
-    return _UNKNOWN if index is None else ua.NodeId(address.identifier, ua.Int16(index))  # type: ignore[arg-type]
+    return UNKNOWN if index is None else ua.NodeId(address.identifier, ua.Int16(index))  # type: ignore[arg-type]
+
+
+def _namespaces(address: Address) -> list[Namespace]:
+    return [address.namespace] if isinstance(address, NodeAddress) else [step.namespace for step in address.steps]
 
 
 def _browse_path(address: PathAddress, namespaces: Sequence[str]) -> ua.BrowsePath | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from asyncua import ua
 
 from drivers.model import Point, PointGroup, Quality, Reading, Value
+from drivers.opcua.address import PathAddress
 from drivers.opcua.complaints import Complaints
 from drivers.opcua.link import Link
 from drivers.opcua.point import OpcuaPoint
-from drivers.opcua.resolve import Nodes, resolve
+from drivers.opcua.resolve import UNKNOWN, Nodes, resolve
 from drivers.opcua.settings import Timestamp
 from drivers.opcua.value import judge, observed_at_ns
 from drivers.opcua.writing import write
@@ -52,12 +53,15 @@ class PolledSession:
             values.append(value)
             if judged is not None:
                 quality[index] = judged
+                if judged == UNKNOWN and isinstance(point.address, PathAddress):
+                    self._nodes[point.address] = judged  # its node may have been made anew: the path is to be followed
+                    self._plans.pop(group, None)
         times = [observed_at_ns(answer, whose, now_ns=now_ns) for answer in answers] if whose != "gateway" else []
         reading = Reading(group, max(times, default=now_ns), tuple(values), quality)
         if quality:
             self._complaints.look_at(reading)
             if plan.is_incomplete:  # what was not there when we connected may come with the server's program
-                del self._plans[group]
+                self._plans.pop(group, None)
         return reading
 
     async def write(self, group: PointGroup, point: Point, value: Value) -> Value:  # noqa: ARG002  the contract's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,35 @@ async def test_what_a_notification_says_before_the_end_of_the_subscription_is_ha
         with pytest.raises(DeviceUnavailable, match="the server ended the subscription"):
             await ear.until(lambda ear: False)
         assert ear.values["speed"] == 2.0
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session is kept alive every 0.3 s."""
+    from drivers.opcua import client
+
+    monkeypatch.setattr(client, "_SESSION_S", 0.9)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_pause_that_is_shorter_than_silence_ends_no_session(server: Plant, tmp_path: Path) -> None:
+    async with listening(make_driver(server.url, tmp_path, SPEED, timeout=0.2)) as ear:
+        await ear.until(lambda ear: "speed" in ear.values)
+
+        async def pause() -> None:
+            time.sleep(0.6)  # noqa: ASYNC251  the server does nothing meanwhile, at least one keep-alive long
+            await server.nodes["Speed"].write_value(2.0)
+
+        await server.there(pause())
+        await ear.until(lambda ear: ear.values["speed"] == 2.0)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_session_that_cannot_be_kept_alive_ends_and_names_the_timeout(server: Plant, tmp_path: Path) -> None:
+    async with tcp_proxy(server.port) as wire:
+        driver = make_driver(f"opc.tcp://127.0.0.1:{wire.port}", tmp_path, SPEED, timeout=0.2)
+        async with listening(driver) as ear:
+            await ear.until(lambda ear: "speed" in ear.values)
+            wire.swallow()
+            with pytest.raises(DeviceUnavailable, match=r"no answer within 0\.2 s, 3 times in a row"):
+                await ear.until(lambda ear: False)

@@ -180,6 +180,47 @@ async def test_items_that_come_later_are_found(server: Plant, tmp_path: Path, mo
         await ear.until(lambda ear: ear.values.get("late") == 5)
 
 
+async def load_program(server: Plant, late: int) -> None:
+    """A program brings a namespace with a node, and another node in the place of one that there was."""
+
+    async def load() -> None:
+        at = await server.server.register_namespace("urn:program")
+        machine = server.nodes["Machine"]
+        await machine.add_variable(ua.NodeId("Late", at), ua.QualifiedName("Late", at), late)
+        await server.server.delete_nodes([server.nodes["Load"]])
+        await machine.add_variable(ua.NodeId("Load", at), ua.QualifiedName("Load", server.index), 20.0)
+
+    await server.there(load())
+
+
+LATE = {"name": "late", "address": "nsu=urn:program;s=Late"}
+
+
+async def test_subscribed_a_namespace_that_comes_later_is_found(
+    server: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drivers.opcua import subscription
+
+    monkeypatch.setattr(subscription, "_TRY_AGAIN_S", 0.0)
+    async with listening(make_driver(server.url, tmp_path, [LATE, point("Speed")], silence=0.5)) as ear:
+        await ear.until(lambda ear: ear.quality.get("late") == "bad:BadNodeIdUnknown")
+        await load_program(server, late=5)
+        await ear.until(lambda ear: ear.values.get("late") == 5)
+
+
+async def test_polled_a_namespace_that_comes_later_and_a_node_that_is_made_anew_are_found(
+    server: Plant, tmp_path: Path
+) -> None:
+    by_path = {"name": "load", "address": f"/Objects/nsu={URI};Machine/Load"}
+    driver = make_driver(server.url, tmp_path, [LATE, by_path], subscribe=False)
+    (group,) = driver.groups
+    async with asking(driver) as session:
+        assert said(await session.read(group)) == {"late": "bad:BadNodeIdUnknown", "load": 10.0}
+        await load_program(server, late=5)
+        await session.read(group)
+        assert said(await session.read(group)) == {"late": 5, "load": 20.0}
+
+
 @pytest.mark.parametrize("subscribe", [True, False])
 async def test_a_written_value_has_the_type_of_its_node(server: Plant, tmp_path: Path, *, subscribe: bool) -> None:
     points = [point("Count", writable=True), point("Name", writable=True), point("Weights", writable=True)]
