@@ -46,15 +46,16 @@ def run_audit(what: Audit, *, for_s: float | None, as_json: bool) -> Outcome:
     ledger = Ledger()
     fates = asyncio.run(_listen(what, ledger, for_s))
     verdict = ledger.verdict()
-    accounts = {} if fates is None else _accounts(fates, verdict)
+    accounts = {} if fates is None else accounts_of(fates, verdict)
     if as_json:
         print(orjson.dumps(_as_json(verdict, ledger, accounts)).decode())
     else:
         _print(verdict, ledger, accounts)
-    return _outcome(verdict, ledger, accounts)
+    return outcome(verdict, ledger, accounts)
 
 
-def _outcome(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> Outcome:
+def outcome(verdict: Verdict, ledger: Ledger, accounts: dict[str, Account]) -> Outcome:
+    """By epoch, `accounts` has what the buffer says of its gaps."""
     if any(one.contradicting for one in verdict.epochs):
         return Outcome.INCOMPLETE
     if not verdict.readings or ledger.cut_off or ledger.forgotten:
@@ -75,7 +76,7 @@ def _are_unaccounted(spans: Sequence[Span], found: Account | None) -> bool:
     return any(left.count_within(*span) for span in spans)
 
 
-def _accounts(fates: Fates, verdict: Verdict) -> dict[str, Account]:
+def accounts_of(fates: Fates, verdict: Verdict) -> dict[str, Account]:
     """By epoch, for that of the buffer: what became of its gaps."""
     return {one.epoch: fates.account((*one.missing, *one.open)) for one in verdict.epochs if one.epoch == fates.epoch}
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 SOON_S = 1.0
 """Time enough for a broker to notice that a connection has been closed, and to publish its will."""
+LATE_S = 5.0
+"""How much longer a broker may take to notice a silence: it looks at the clock once a second, or every few."""
 
 
 class Presence:
@@ -33,7 +35,7 @@ class Presence:
         """A connection with this client id has ended, in whatever way."""
         now_s = asyncio.get_running_loop().time()
         self._due = [(at_s, who) for at_s, who in self._due if at_s > now_s]
-        self._due += [(now_s + SOON_S, client_id), (now_s + SOON_S + 1.5 * keepalive_s, client_id)]
+        self._due += [(now_s + SOON_S, client_id), (now_s + 1.5 * keepalive_s + LATE_S, client_id)]
         self._ended.set()
         self._ended = asyncio.Event()
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
+import orjson
 import pytest
 
 from drivers.model import Point, PointGroup, Reading
-from gateway.audit.book import look_up, read_book
+from gateway.audit import Ledger
+from gateway.audit.book import Fates, look_up, read_book
+from gateway.audit_command import Outcome, accounts_of, outcome
 from gateway.buffer import Buffer, BufferUnavailable, UnknownDestination
+from gateway.buffer.ranges import Ranges
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
+from tests.app.test_audit import message
 
 GROUP = PointGroup("infeed", 1.0, (Point("n"),))
 NOW_NS = 1_800_000_000_000_000_000
@@ -92,6 +98,27 @@ async def test_what_was_dropped_for_another_destination_accounts_for_nothing(tmp
         database.execute("DELETE FROM dropped_for")  # as an older gateway has left it
         database.commit()
     assert look_up(path, "a").account([(3, 4)]).dropped == 2
+
+
+@pytest.mark.parametrize(
+    ("waiting", "patience_s", "found"),
+    [
+        ([(2, 3)], 0.0, Outcome.COMPLETE),
+        ([(2, 3)], math.inf, Outcome.COMPLETE),
+        ([(2, 2)], 0.0, Outcome.UNPROVEN),
+        ([(2, 2)], math.inf, Outcome.INCOMPLETE),
+    ],
+)
+def test_what_is_not_accounted_for_proves_nothing_while_it_may_come_and_a_loss_after_that(
+    waiting: list[tuple[int, int]], patience_s: float, found: Outcome
+) -> None:
+    ledger = Ledger(clock_s=lambda: 0.0)
+    for position in (1, 4):
+        ledger.note("hub/lgg/sort-01/infeed", orjson.dumps(message(position)))
+    verdict = ledger.verdict(now_s=patience_s)
+    fates = Fates("0a1b2c3d", 4, Ranges(waiting), Ranges(), Ranges(), ())
+    assert outcome(verdict, ledger, accounts_of(fates, verdict)) is found
+    assert outcome(verdict, ledger, {}) is (Outcome.INCOMPLETE if patience_s else Outcome.UNPROVEN)
 
 
 def test_a_buffer_that_the_system_does_not_reach_is_told_as_such() -> None:

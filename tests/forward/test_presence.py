@@ -12,6 +12,7 @@ async def doubts(one: Presence, client_id: str, *, times: int) -> None:
 
 async def test_the_others_doubt_soon_and_when_a_late_will_must_have_come(monkeypatch):
     monkeypatch.setattr(presence, "SOON_S", 0.01)
+    monkeypatch.setattr(presence, "LATE_S", 0.0)
     one = Presence()
     before, twice = asyncio.create_task(doubts(one, "b", times=2)), asyncio.create_task(doubts(one, "c", times=2))
     await asyncio.sleep(0)
@@ -30,6 +31,7 @@ async def test_the_others_doubt_soon_and_when_a_late_will_must_have_come(monkeyp
 async def test_nobody_doubts_for_a_connection_of_the_same_client_id(monkeypatch):
     """The broker has ended the older connection, and published its will, when it accepts the next."""
     monkeypatch.setattr(presence, "SOON_S", 0.0)
+    monkeypatch.setattr(presence, "LATE_S", 0.0)
     one = Presence()
     same = asyncio.create_task(one.doubted("a"))
     other = asyncio.create_task(doubts(one, "b", times=2))
