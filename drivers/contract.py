@@ -51,6 +51,10 @@ class BadResponse(DriverError):
     """This reading failed: no answer (`Reason.TIMEOUT`), garbage, an exception. The session lives on."""
 
 
+class NotAsked(BadResponse):
+    """The device was not asked, because it cannot be right now; it soon can. No failure of its: the tick is missed."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
     """One request on the wire and the points that it fetches, for people to read."""
@@ -70,7 +74,8 @@ class Session(Protocol):
         """Read every point of `group` now.
 
         One point that cannot be read is bad inside the reading; it does not fail the others. Raises `BadResponse` when
-        nothing could be read and the link may still be good, `DeviceUnavailable` when the link is gone.
+        nothing could be read and the link may still be good, `DeviceUnavailable` when the link is gone; `NotAsked` only
+        within a bounded time after a read or a write that failed.
         """
         ...
 

@@ -6,7 +6,7 @@ import errno
 import ssl
 
 from drivers import os_errors
-from drivers.contract import BadResponse, DeviceUnavailable, DriverError
+from drivers.contract import BadResponse, DeviceUnavailable, DriverError, NotAsked
 from drivers.modbus.endpoint import Endpoint, Framing, SerialEndpoint, TcpEndpoint
 from drivers.model import Reason
 
@@ -41,8 +41,8 @@ class NoAnswer(BadResponse):
     """The timeout passed without an answer, so asking the same unit on would cost another one."""
 
 
-class NotAsked(NoAnswer):
-    """The request did not go out."""
+class Owing(NoAnswer, NotAsked):
+    """The request did not go out, because the answer to another one may still come."""
 
 
 class Unreachable(DeviceUnavailable):
@@ -68,7 +68,7 @@ class Refused(BadResponse):
 
 def in_doubt(error: DriverError) -> DriverError | None:
     """The error to raise instead when a write has failed with `error` and may have happened; None when it has not."""
-    if isinstance(error, NotAsked | Unreachable) or (isinstance(error, Refused) and error.code not in _IN_DOUBT):
+    if isinstance(error, Owing | Unreachable) or (isinstance(error, Refused) and error.code not in _IN_DOUBT):
         return None
     kind = DeviceUnavailable if isinstance(error, DeviceUnavailable) else BadResponse
     return kind(f"{error.message}; it may have been written all the same", reason=error.reason, hint=error.hint)
@@ -140,9 +140,9 @@ def late(attempt: str, endpoint: Endpoint, timeout_s: float) -> NoAnswer:
     )
 
 
-def owing(attempt: str, endpoint: Endpoint, timeout_s: float) -> NotAsked:
+def owing(attempt: str, endpoint: Endpoint, timeout_s: float) -> Owing:
     """Not asked, because an answer to the last request could still come and be taken for this one's."""
-    return NotAsked(
+    return Owing(
         f"{attempt} on {endpoint.link}: not asked, because its last request is still without a proper answer",
         reason=Reason.TIMEOUT,
         hint=f"asked again once it has had another {timeout_s:g} s, so that no late answer is taken for a new one",

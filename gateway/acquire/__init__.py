@@ -8,6 +8,7 @@ The supervisor holds all policy, the driver none. The type of an error is the de
   breaker: its points have gone bad once and it is probed ever more rarely. A device of which every group is in that
   state is down, and on a shared line costs the others one timeout per probe (see `breaker`). When every device of a
   link is down, the link itself is suspect and is connected anew.
+- `NotAsked`: the tick is missed and counted as such, and nothing else.
 - anything else is a bug: it faults that one device (that one link, when devices speak unasked), with a traceback in the
   log, and nothing else.
 

@@ -106,6 +106,10 @@ class Device:
             next_s = min(next_s, reporter.all_due_s)
         return next_s
 
+    def not_asked(self) -> None:
+        """A read did not take place, for no fault of the device."""
+        self.health.missed += 1
+
     def failed(self, error: BadResponse, group: PointGroup, *, now_ns: int, now_s: float) -> None:
         """A read of `group` failed. When that was the last group that might have answered, the device is down."""
         self.health.errors[error.reason.value] += 1

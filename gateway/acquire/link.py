@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from drivers.contract import BadResponse, DeviceUnavailable, Driver, DriverError, Session, StreamSession
+from drivers.contract import BadResponse, DeviceUnavailable, Driver, DriverError, NotAsked, Session, StreamSession
 from drivers.model import Point, PointGroup, Reason, Value
 from drivers.settings import DeviceSettings
 from gateway.acquire.breaker import FIRST_RETRY_S, LONGEST_RETRY_S
@@ -120,6 +120,8 @@ class Link:
         try:
             with BugsRaisedAs(BadResponse, group):
                 reading = checked(await session.read(group))
+        except NotAsked:
+            device.not_asked()
         except BadResponse as error:
             device.failed(error, group, now_ns=self._clocks.wall_ns(), now_s=monotonic_s())
             if all(other.is_exhausted for other in self._devices.values()):

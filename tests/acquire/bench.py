@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drivers.contract import BadResponse, DeviceUnavailable, PlannedRequest
+from drivers.contract import BadResponse, DeviceUnavailable, NotAsked, PlannedRequest
 from drivers.model import Point, PointGroup, Reading, Reason
 from drivers.settings import DeviceSettings, Priority, Report
 from gateway.acquire import Clocks, Link
@@ -24,6 +24,10 @@ def answers(_now_s: float) -> float:
 
 def silent(_now_s: float) -> float:
     raise BadResponse("no answer from unit 2", reason=Reason.TIMEOUT, hint="is it powered?")
+
+
+def owing(_now_s: float) -> float:
+    raise NotAsked("not asked", reason=Reason.TIMEOUT)
 
 
 def garbled(_now_s: float) -> float:
@@ -84,7 +88,7 @@ class Bench:
         try:
             value = self.behaviour[self._names[group]](now_s)
         except BadResponse as error:
-            if error.reason is Reason.TIMEOUT:
+            if error.reason is Reason.TIMEOUT and not isinstance(error, NotAsked):
                 await asyncio.sleep(self.timeout_s)
             raise
         return Reading(group, int(now_s * 1e9), (value,))

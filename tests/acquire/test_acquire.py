@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from drivers.model import Point, PointGroup, Reading, Reason, all_bad
-from tests.acquire.bench import Bench, answers, buggy, garbled, gone, silent
+from tests.acquire.bench import Bench, answers, buggy, garbled, gone, owing, silent
 from tests.plugins.virtual_time import VirtualTime
 
 
@@ -35,6 +35,21 @@ def test_a_read_that_takes_longer_than_its_period_misses_ticks_and_never_queues(
     health = bench.health["belt"]
     assert health.readings == 20
     assert 48 <= health.readings + health.missed <= 51
+
+
+def test_a_device_that_was_not_asked_has_missed_a_tick_and_not_failed(virtual_time: VirtualTime) -> None:
+    """A frame that noise has spoilt, after which a late answer has to be waited for."""
+
+    def spoilt_once(now_s: float) -> float:
+        tick = round(now_s - 1000.0)
+        return garbled(now_s) if tick == 3 else owing(now_s) if tick in (4, 5) else 1.0
+
+    bench = Bench({"belt": spoilt_once})
+    virtual_time.run(bench.run_for(9.5))
+    health = bench.health["belt"]
+    assert [reading.values for reading in bench.appended] == [(1.0,)] * 3 + [(None,)] + [(1.0,)] * 4
+    assert (health.up, health.readings, health.missed, health.errors["bad-response"]) == (True, 7, 2, 1)
+    assert health.errors["timeout"] == 0
 
 
 def test_a_lost_link_turns_its_devices_bad_once_and_is_connected_again(
