@@ -48,7 +48,7 @@ async def open_stream(endpoint: Endpoint, *, timeout_s: float) -> AsyncIterator[
     deadline_s = asyncio.get_running_loop().time() + timeout_s
     try:
         async with asyncio.timeout_at(deadline_s):
-            connected = await tcp.connect(endpoint)
+            connected = await tcp.connect(endpoint, timeout_s=timeout_s)
     except TimeoutError:
         raise failure.no_connection(endpoint, timeout_s) from None
     with connected as stream:

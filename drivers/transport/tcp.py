@@ -23,20 +23,30 @@ _OPTIONS = (
 """A peer that is gone is noticed within half a minute, whether we are silent (keepalive) or send (user timeout, ms)."""
 
 
-async def connect(endpoint: TcpEndpoint | Rfc2217Endpoint) -> AbstractContextManager[DescriptorStream]:
-    """Connect to the first address of the host that takes us. The context closes it. Raises `DeviceUnavailable`."""
+async def connect(
+    endpoint: TcpEndpoint | Rfc2217Endpoint, *, timeout_s: float
+) -> AbstractContextManager[DescriptorStream]:
+    """Connect to the first address of the host that takes us; each has its share of the time. The context closes it.
+
+    Raises `DeviceUnavailable`, and TimeoutError when an address did not answer and no other took us.
+    """
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # the latter for a host that cannot be a name, like "a..b"
         raise failure.cannot_open(endpoint, error) from error
     failed: OSError | None = None
+    share_s = timeout_s / len(found)
     for family, kind, protocol, _, address in found:
         try:
-            return _closing(await _connected(loop, socket.socket(family, kind, protocol), address), endpoint)
-        except OSError as error:
+            async with asyncio.timeout(share_s):
+                connected = await _connected(loop, socket.socket(family, kind, protocol), address)
+            return _closing(connected, endpoint)
+        except OSError as error:  # TimeoutError is one
             failed = failed or error
     assert failed is not None, "a host that resolves has an address"
+    if isinstance(failed, TimeoutError):
+        raise failed
     raise failure.cannot_open(endpoint, failed) from failed
 
 

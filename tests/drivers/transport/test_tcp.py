@@ -50,6 +50,26 @@ async def test_an_address_that_does_not_answer_costs_the_timeout() -> None:
     assert caught.value.reason is Reason.TIMEOUT
 
 
+async def test_an_address_that_swallows_everything_leaves_time_for_the_next(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+
+        async def found(*_: object, **__: object) -> list[tuple[object, ...]]:
+            port = int(peer.url.rpartition(":")[2])
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, listening.getsockname()), (*kind, ("127.0.0.1", port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+        async with open_stream(parse_url("tcp://two.example:4001"), timeout_s=1.0):
+            await asyncio.wait_for(peer.connected.wait(), 5)
+
+
 async def test_an_orderly_end_is_the_end_too(peer: Peer) -> None:
     async with open_stream(parse_url(peer.url), timeout_s=5.0) as stream:
         await peer.connected.wait()
