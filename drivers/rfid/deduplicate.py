@@ -1,7 +1,9 @@
 """Many sightings of a tag that stays, made one. Pure: whoever calls brings the time.
 
 A stay is the time in which one antenna sees one tag again and again; it has ended when the tag was not seen for a
-window. Tags are told apart by their bits, not by what these mean.
+window: by the clock of the reader where that is believed, so that a network that holds reports back neither splits a
+stay nor joins two. Only a departure, which is told because nothing comes, is told by when nothing came here. Tags are
+told apart by their bits, not by what these mean.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from drivers.rfid.sighting import Sighting
 
 MOST_STAYS = 20_000
 """At once and for one device; about 10 MB. The one not seen for the longest is ended early beyond that."""
+_HELD_BACK_S = 30.0
+"""A network that holds reports back for longer is noticed by their reader's silence."""
 
 
 class ReportTags(StrEnum):
@@ -26,11 +30,23 @@ class ReportTags(StrEnum):
 
 
 class _Stay:
-    __slots__ = ("seen", "seen_at_s")
+    __slots__ = ("last_seen_ns", "seen", "seen_at_s")
 
     def __init__(self, seen: Sighting, seen_at_s: float) -> None:
         self.seen = seen
+        self.last_seen_ns = seen.last_seen_ns
+        """Of the last sighting, which is not the latest where the clock was set back."""
         self.seen_at_s = seen_at_s
+
+    def see(self, seen: Sighting, seen_at_s: float) -> None:
+        self.seen = _together(self.seen, seen)
+        self.last_seen_ns = seen.last_seen_ns
+        self.seen_at_s = seen_at_s
+
+    def absence_s(self, seen: Sighting) -> float:
+        """For how long its tag had not been seen. A reader may count from the first report, not from the one before."""
+        since_ns = seen.first_seen_ns if seen.first_seen_ns > self.last_seen_ns else seen.last_seen_ns
+        return (since_ns - self.last_seen_ns) / 1e9
 
 
 class Deduplicator:
@@ -40,6 +56,7 @@ class Deduplicator:
         self._window_s = window_s
         self._tells_arrival = report_tags is not ReportTags.DEPARTURE
         self._tells_departure = report_tags is not ReportTags.ARRIVAL
+        self._kept_s = window_s if self._tells_departure else window_s + _HELD_BACK_S
         self._most = most
         self._stays: OrderedDict[tuple[str, int | None], _Stay] = OrderedDict()
         """The one seen last is last."""
@@ -56,26 +73,31 @@ class Deduplicator:
             return inf
         return next(iter(self._stays.values())).seen_at_s + self._window_s
 
-    def see(self, seen: Sighting, *, now_s: float) -> Sequence[Sighting]:
-        """What is to be reported now that this was seen: mostly nothing."""
+    def see(self, seen: Sighting, *, now_s: float, is_timed: bool = False) -> Sequence[Sighting]:
+        """What is to be reported now that this was seen: mostly nothing.
+
+        `is_timed`: its times are those at which the reader saw it, not that at which it was told.
+        """
         told = self.end_stays(now_s=now_s)
         key = (seen.epc, seen.antenna)
         stay = self._stays.get(key)
         if stay is not None:
-            stay.seen = _together(stay.seen, seen)
-            stay.seen_at_s = now_s
             self._stays.move_to_end(key)
-            return told
+            if (stay.absence_s(seen) if is_timed else now_s - stay.seen_at_s) < self._window_s:
+                stay.see(seen, now_s)
+                return told
+            if self._tells_departure:
+                told = [*told, stay.seen]
         self._stays[key] = _Stay(seen, now_s)
         if len(self._stays) > self._most:
-            self.ended_early += 1
+            self.ended_early += next(iter(self._stays.values())).seen_at_s + self._window_s > now_s
             told = [*told, *self._end_oldest()]
         return [*told, seen] if self._tells_arrival else told
 
     def end_stays(self, *, now_s: float) -> Sequence[Sighting]:
         """End those whose window has passed; the ones that are to be reported, oldest first."""
         told: list[Sighting] = []
-        while self._stays and next(iter(self._stays.values())).seen_at_s + self._window_s <= now_s:
+        while self._stays and next(iter(self._stays.values())).seen_at_s + self._kept_s <= now_s:
             told += self._end_oldest()
         return told
 

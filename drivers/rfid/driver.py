@@ -167,6 +167,6 @@ def _planned(device: RfidDeviceSettings, group: PointGroup) -> PlannedRequest:
     else:
         antennas = ", ".join(map(str, device.antennas)) or "all"
         when = f"{device.duration:g} s every {device.periodic:g} s" if device.periodic and device.duration else "always"
-        how = f"ROSpec 1: antennas {antennas}, {when}"
+        how = f"ROSpec: antennas {antennas}, {when}"
         addresses = ("EPC", "EPC", "AntennaID", "PeakRSSI", "TagSeenCount", "FirstSeenTimestamp", "LastSeenTimestamp")
     return PlannedRequest(group.device, group.period_s, how, group.points, addresses)

@@ -49,15 +49,17 @@ class Portal:
         """When `end_stays` has something to report, in monotonic seconds; infinity when it has not."""
         return float("inf") if self._stays is None else self._stays.next_end_s
 
-    def see(self, seen: Sighting, *, now_s: float) -> Sequence[Reading]:
-        """What is to be reported of it. `now_s` is monotonic."""
+    def see(self, seen: Sighting, *, now_s: float, is_timed: bool = False) -> Sequence[Reading]:
+        """What is to be reported of it. `now_s` is monotonic; `is_timed` as `Deduplicator.see`."""
         if seen.antenna is not None:
             self._in_use.add(seen.antenna)
+            if seen.antenna in self._disconnected:  # it was plugged in while the reader could not tell
+                self._connected(seen.antenna)
         if self._prefixes and not seen.epc.startswith(self._prefixes):
             return ()  # a tag that has missed the reader's mask answers all the same
         if self._stays is None:
             return (self._reading(seen),)
-        told = self._stays.see(seen, now_s=now_s)
+        told = self._stays.see(seen, now_s=now_s, is_timed=is_timed)
         if self._stays.ended_early and not self._has_complained:
             self._has_complained = True
             _log.warning(
@@ -90,8 +92,7 @@ class Portal:
         """A cable came off or was plugged in. Of antennas that are not in use nobody wants to hear."""
         if is_connected:
             if antenna in self._disconnected:
-                self._disconnected.remove(antenna)
-                _log.warning("%s: antenna %d is connected again", self.group, antenna)
+                self._connected(antenna)
             return ()
         if antenna in self._disconnected or antenna not in self._in_use:
             return ()
@@ -101,6 +102,10 @@ class Portal:
         del quality[_ANTENNA]
         values = tuple(antenna if index == _ANTENNA else None for index in range(len(POINTS)))
         return (Reading(self.group, now_ns, values, quality),)
+
+    def _connected(self, antenna: int) -> None:
+        self._disconnected.remove(antenna)
+        _log.warning("%s: antenna %d is connected again", self.group, antenna)
 
     def _reading(self, seen: Sighting) -> Reading:
         uri = pure_identity(seen.epc, size_bits=seen.size_bits, afi=seen.afi)

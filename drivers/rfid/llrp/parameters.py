@@ -42,6 +42,7 @@ class ParameterType(IntEnum):
     LAST_SEEN_UTC = 4
     PEAK_RSSI = 6
     TAG_SEEN_COUNT = 8
+    ROSPEC_ID = 9
     C1G2_PC = 12
     EPC_96 = 13
     UTC_TIMESTAMP = 128

@@ -23,6 +23,7 @@ _FIELDS = {
             (ParameterType.FIRST_SEEN_UTC, ">Q"),
             (ParameterType.LAST_SEEN_UTC, ">Q"),
             (ParameterType.C1G2_PC, ">H"),
+            (ParameterType.ROSPEC_ID, ">I"),
         ]
     )
 }
@@ -44,6 +45,8 @@ class TagReport(NamedTuple):
     last_seen_us: int | None
     pc: int | None
     """The protocol control word of the tag."""
+    rospec: int | None
+    """Which ROSpec has asked for it."""
 
 
 def parse_reports(body: bytes) -> Iterator[TagReport]:

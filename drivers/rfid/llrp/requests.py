@@ -11,8 +11,9 @@ from typing import NamedTuple
 from drivers.rfid.llrp.framing import MessageType
 from drivers.rfid.llrp.parameters import ParameterType, tlv
 
-ROSPEC = 1
-"""Ours is the only ROSpec on the reader: those of others are deleted before it is added."""
+ROSPEC = 0x48474154
+"""Ours is the only ROSpec on the reader: those of others are deleted before it is added. The number is one that nobody
+else will take, so that what it has seen while the connection was lost can be told from what others have asked for."""
 _EPC_BANK = 1
 _EPC_AT_BIT = 0x20
 """Where the EPC begins in its memory bank, after checksum and protocol control word (Gen2)."""

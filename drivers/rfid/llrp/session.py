@@ -18,6 +18,7 @@ from drivers.rfid.llrp.framing import Message, MessageType
 from drivers.rfid.llrp.incidents import Incidents
 from drivers.rfid.llrp.parameters import Malformed
 from drivers.rfid.llrp.reports import TagReport, parse_reports
+from drivers.rfid.llrp.requests import ROSPEC
 from drivers.rfid.llrp.status import parse_status
 from drivers.rfid.llrp.unchanged import LastReports
 from drivers.rfid.portal import Portal
@@ -57,6 +58,7 @@ class LlrpSession:
         self._by_antenna = {antenna: portal for portal in portals for antenna in portal.antennas}
         self._link = link
         self._clock = clock
+        self._quiet = quiet
         self._wall_ns = wall_ns
         self._patience_s = INTERVALS_OF_PATIENCE * keepalive_s
         self._incidents = Incidents(
@@ -66,6 +68,7 @@ class LlrpSession:
         self._last = LastReports()
         self._early: list[Reading] = []
         self._understands = True
+        self._expects_only_ours = False
         self.failure: DeviceUnavailable | None = None
         """What ended the readings: a reader that is gone, of which no leave can be taken."""
 
@@ -74,9 +77,13 @@ class LlrpSession:
         self._patience_s = inf
 
     def before_start(self, message: Message) -> None:
-        """Take a message that came before our ROSpec: tags in it are the answer to somebody else's question."""
-        if message.type != MessageType.RO_ACCESS_REPORT:
-            self.early(message)
+        """Take a message that came before our ROSpec was added, in this connection.
+
+        Tags in it were seen by ours of the last connection, or are the answer to somebody else's question.
+        """
+        self._expects_only_ours = True
+        self.early(message)
+        self._expects_only_ours = False
 
     def early(self, message: Message) -> None:
         """Take a message that came before `readings` was called, which will tell what it held."""
@@ -133,13 +140,20 @@ class LlrpSession:
 
     def _tags(self, body: bytes) -> Iterator[Reading | None]:
         now_ns, now_s = self._wall_ns(), self._loop.time()
+        strangers = 0
         for count, report in enumerate(parse_reports(body), 1):
+            if self._expects_only_ours and report.rospec != ROSPEC:
+                strangers += 1
+                continue
             whole = self._last.complete(report)
             portal = self._portal(whole.antenna)
             if portal is not None:  # an antenna that is nobody's was not asked for
-                yield from portal.see(self._sighting(whole, now_ns), now_s=now_s)
+                is_timed = self._clock.is_believed and (report.first_seen_us, report.last_seen_us) != (None, None)
+                yield from portal.see(self._sighting(whole, now_ns), now_s=now_s, is_timed=is_timed)
             if not count % _BATCH:
                 yield None
+        if strangers and self._quiet.may_say("strangers", now_s=now_s):
+            _log.warning("%s: %d tags are left out that another client has asked for", self._link, strangers)
 
     def _portal(self, antenna: int | None) -> Portal | None:
         if len(self._portals) == 1 and (antenna is None or not self._portals[0].antennas):

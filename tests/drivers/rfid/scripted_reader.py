@@ -21,6 +21,7 @@ CAPABILITIES = bytes.fromhex(
     "c400000005dc0000186a0000186a0000000001470007400002"
 )
 """2 antennas, UTC clock, 10 and 30 dBm, four fixed channels, mode 1000, two filters, event hold, buffer warnings."""
+OUR_ROSPEC = 0x48474154
 SSCC = bytes.fromhex("3114257BF4499602D2000000")
 
 
@@ -43,7 +44,7 @@ def antenna_event(antenna: int, *, connected: bool) -> bytes:
     return event(struct.pack(">HHBH", 0xFF, 7, connected, antenna))
 
 
-def rospec_event(what: int, rospec: int = 1) -> bytes:
+def rospec_event(what: int, rospec: int = OUR_ROSPEC) -> bytes:
     return event(struct.pack(">HHBII", 0xF9, 13, what, rospec, 0))
 
 
@@ -66,11 +67,12 @@ def tag(
     last_us: int | None = None,
     count: int | None = 1,
     pc: int | None = 0x3000,
+    rospec: int = OUR_ROSPEC,
     more: bytes = b"",
 ) -> bytes:
     """TagReportData. Absent values are left out."""
     inside = b"\x8d" + epc if len(epc) == 12 else struct.pack(">HHH", 0xF1, 6 + len(epc), 8 * len(epc)) + epc
-    inside += struct.pack(">BI", 0x89, 1)
+    inside += struct.pack(">BI", 0x89, rospec)
     if antenna is not None:
         inside += struct.pack(">BH", 0x81, antenna)
     if rssi is not None:

@@ -54,6 +54,44 @@ def test_the_window_counts_from_when_the_tag_was_last_seen() -> None:
     assert len(_told(ReportTags.ARRIVAL, *seen, until_s=100.0)) == 1
 
 
+@pytest.mark.parametrize("mode", ReportTags)
+def test_reports_that_come_late_together_are_one_stay_by_the_clock_of_the_reader(mode: ReportTags) -> None:
+    stays = Deduplicator(window_s=2.0, report_tags=mode)
+    told = [*stays.see(_seen(at_s=0.0), now_s=0.0, is_timed=True)]
+    for at_s in (1.5, 3.0, 4.5):  # the network holds them back for a while
+        told += stays.see(_seen(at_s=at_s), now_s=1.9, is_timed=True)
+    assert [each.seen_count for each in told] == ([] if mode is ReportTags.DEPARTURE else [1])
+
+
+def test_an_arrival_is_not_told_again_because_the_network_was_cut_for_longer_than_the_window() -> None:
+    stays = Deduplicator(window_s=1.0, report_tags=ReportTags.ARRIVAL)
+    assert len(stays.see(_seen(at_s=0.0), now_s=0.0, is_timed=True)) == 1
+    for at_s in (0.5, 1.0, 1.5, 2.0):
+        assert not stays.see(_seen(at_s=at_s), now_s=2.5, is_timed=True)
+
+
+@pytest.mark.parametrize(("mode", "told"), [(ReportTags.ARRIVAL, 2), (ReportTags.DEPARTURE, 1), (ReportTags.BOTH, 3)])
+def test_passes_that_are_told_at_once_are_two_by_the_clock_of_the_reader(mode: ReportTags, told: int) -> None:
+    stays = Deduplicator(window_s=1.0, report_tags=mode)
+    found = [each for at_s in (0.0, 3.5) for each in stays.see(_seen(at_s=at_s), now_s=4.0, is_timed=True)]
+    assert len(found) == told
+
+
+def test_a_clock_that_is_set_back_neither_ends_a_stay_nor_makes_it_endless() -> None:
+    stays = Deduplicator(window_s=1.0, report_tags=ReportTags.ARRIVAL)
+    told = [
+        len(stays.see(_seen(at_s=at_s), now_s=now_s, is_timed=True))
+        for now_s, at_s in ((0.0, 3600.0), (0.5, 0.5), (1.0, 1.0), (3.0, 3.0))
+    ]
+    assert told == [1, 0, 0, 1]
+
+
+def test_a_reader_that_tells_when_it_first_saw_a_tag_each_time_is_measured_by_when_it_last_did() -> None:
+    stays = Deduplicator(window_s=1.0, report_tags=ReportTags.ARRIVAL)
+    seen = [_seen(at_s=at_s)._replace(first_seen_ns=0) for at_s in (0.0, 0.9, 1.8, 5.0)]
+    assert [len(stays.see(each, now_s=each.last_seen_ns / 1e9, is_timed=True)) for each in seen] == [1, 0, 0, 1]
+
+
 def test_antennas_and_tags_are_told_apart() -> None:
     seen = [(0.0, _seen()), (0.0, _seen(antenna=2)), (0.0, _seen(B)), (0.0, _seen(antenna=None))]
     assert len(_told(ReportTags.ARRIVAL, *seen, *seen, until_s=1.0)) == 4

@@ -23,23 +23,23 @@ TWO_TAGS = bytes.fromhex(
 def test_every_field_of_a_report_is_read() -> None:
     first, second = parse_reports(TWO_TAGS)
     epc = bytes.fromhex("3114257BF400B7797A000000")
-    assert first == TagReport(epc, 96, 1, -53, 7, 1767225600123456, 1767225600373456, 0x3000)
+    assert first == TagReport(epc, 96, 1, -53, 7, 1767225600123456, 1767225600373456, 0x3000, 1)
     epc = bytes.fromhex("36300000000000000000000000000000")
-    assert second == TagReport(epc, 128, 2, -61, 1, 1767225600124456, 1767225600124456, 0x4000)
+    assert second == TagReport(epc, 128, 2, -61, 1, 1767225600124456, 1767225600124456, 0x4000, 1)
 
 
 def test_a_capture_of_a_zebra_fx9600_is_read() -> None:
     # github.com/sllurp/sllurp, issue 115; channel 24, no antenna, no signal strength, no first time
     (report,) = parse_reports(bytes.fromhex("00f000208de2005037590701270270edaf87001884000591e2f0b6d69a8814fe"))
     epc = bytes.fromhex("e2005037590701270270edaf")
-    assert report == TagReport(epc, 96, None, None, 5374, None, 1567778770704026, None)
+    assert report == TagReport(epc, 96, None, None, 5374, None, 1567778770704026, None, None)
 
 
 def test_a_capture_of_an_impinj_r420_is_read() -> None:
     # github.com/edgexfoundry/device-rfid-llrp-go, pkg/llrp/testdata
     (report,) = parse_reports(bytes.fromhex("00f0001f8d3000abcdef0000000000000381000186d0820005a9e4bef862e0"))
     epc = bytes.fromhex("3000abcdef00000000000003")
-    assert report == TagReport(epc, 96, 1, -48, None, 1594174805140192, None, None)
+    assert report == TagReport(epc, 96, 1, -48, None, 1594174805140192, None, None, None)
 
 
 @pytest.mark.parametrize("dbm", [-128, -61, -1, 0, 1, 127])

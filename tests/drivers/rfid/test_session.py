@@ -66,10 +66,10 @@ async def test_the_reader_is_set_up_in_this_order_and_left_in_that(reader: Scrip
     assert bodies[1] == f"00{events_on}00dc00090100002710".replace(" ", "")
     assert bodies[2] == "00000000"
     assert bodies[3] == (
-        "00b1004800000001000000b2001200b300050000b60009000000000000b7001a00020001000200b80009000000000000ba0007000101"
+        "00b1004848474154000000b2001200b300050000b60009000000000000b7001a00020001000200b80009000000000000ba0007000101"
         "00ed001201000100ee000b9f80015c000540"
     )
-    assert (bodies[7], bodies[8]) == ("00000001", "00000001")
+    assert (bodies[7], bodies[8]) == ("48474154", "48474154")
 
 
 async def test_a_periodic_reading_is_enabled_and_not_started(reader: ScriptedReader) -> None:
@@ -231,11 +231,36 @@ async def test_tags_that_come_before_the_answer_to_the_start_are_not_lost(reader
         assert (await listener.next())["epc"] == EPC
 
 
-async def test_tags_that_somebody_else_has_asked_for_are_not_ours(reader: ScriptedReader) -> None:
-    reader.answers[21] = lambda number, _: report(tag()) + message(31, number, OK)
+async def test_tags_that_somebody_else_has_asked_for_are_not_ours(
+    reader: ScriptedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = report(tag(rospec=1), tag(rospec=1))
+    reader.answers[21] = lambda number, _: theirs + theirs + message(31, number, OK)
     async with listening(reader) as listener:
         listener.client.send(report(tag(OTHER)))
         assert (await listener.next())["epc"] == OTHER.hex().upper()
+    assert [each.getMessage() for each in caplog.records if "another client" in each.message] == [
+        f"{reader.url}: 2 tags are left out that another client has asked for"
+    ]
+
+
+@pytest.mark.parametrize("kind", [1, 21, 64])
+async def test_tags_that_the_reader_has_seen_for_us_while_the_connection_was_lost_are_told(
+    reader: ScriptedReader, kind: int
+) -> None:
+    answer = {1: (11, CAPABILITIES), 21: (31, OK)}.get(kind)
+    reader.answers[kind] = lambda number, _: report(tag()) + (message(answer[0], number, answer[1]) if answer else b"")
+    async with listening(reader) as listener:
+        assert (await listener.next())["epc"] == EPC
+
+
+async def test_two_passes_that_a_stalled_network_tells_at_once_are_two(reader: ScriptedReader) -> None:
+    now_us = time.time_ns() // 1000
+    first, second = ((now_us - ago_us, now_us - ago_us) for ago_us in (4_000_000, 500_000))
+    async with listening(reader, window="1s") as listener:
+        for first_us, last_us in (first, second):
+            listener.client.send(report(tag(first_us=first_us, last_us=last_us)))
+        assert (await listener.next())["first_seen"] < (await listener.next())["first_seen"]  # type: ignore[operator]
 
 
 async def test_a_keepalive_is_answered_with_its_number(reader: ScriptedReader) -> None:

@@ -130,11 +130,11 @@ def test_line_readers_cannot_be_shared() -> None:
 def test_the_plan_says_what_will_be_on_the_wire() -> None:
     made = _driver({"name": "a", "antennas": [1, 2]}, {"name": "b", "antennas": [4]})
     assert [request.request for request in made.plan()] == [
-        "ROSpec 1: antennas 1, 2, always",
-        "ROSpec 1: antennas 4, always",
+        "ROSpec: antennas 1, 2, always",
+        "ROSpec: antennas 4, always",
     ]
     (periodic,) = _driver({"duration": "2s", "periodic": "30s"}).plan()
-    assert periodic.request == "ROSpec 1: antennas all, 2 s every 30 s"
+    assert periodic.request == "ROSpec: antennas all, 2 s every 30 s"
     (lines,) = _driver(LINES).plan()
     assert lines.request.startswith("lines that match (?P<epc>")
 

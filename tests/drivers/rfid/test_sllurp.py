@@ -25,13 +25,16 @@ def _theirs(name: str, **fields: Any) -> bytes:
     return built
 
 
+OUR_ROSPEC = 0x48474154
+
+
 def _ours(request: Request) -> bytes:
     return frame(request.kind, 257, request.body)
 
 
 def _rospec(**fields: Any) -> Any:
     """Theirs, with what we do otherwise: it is started by us, reports every tag, and tells more of it."""
-    rospec = LLRPROSpec({"ModeIdentifier": 1000, "MaxTari": 0}, 1, **fields)
+    rospec = LLRPROSpec({"ModeIdentifier": 1000, "MaxTari": 0}, OUR_ROSPEC, **fields)
     rospec["ROBoundarySpec"]["ROSpecStartTrigger"]["ROSpecStartTriggerType"] = "Null"
     rospec["ROReportSpec"]["N"] = 1
     selector = rospec["ROReportSpec"]["TagReportContentSelector"]
@@ -59,9 +62,9 @@ def test_the_same_mask_is_built() -> None:
     [
         (requests.get_capabilities(), _theirs("GET_READER_CAPABILITIES", RequestedData=0)),
         (requests.delete_rospec(0), _theirs("DELETE_ROSPEC", ROSpecID=0)),
-        (requests.enable_rospec(), _theirs("ENABLE_ROSPEC", ROSpecID=1)),
-        (requests.start_rospec(), _theirs("START_ROSPEC", ROSpecID=1)),
-        (requests.stop_rospec(), _theirs("STOP_ROSPEC", ROSpecID=1)),
+        (requests.enable_rospec(), _theirs("ENABLE_ROSPEC", ROSpecID=OUR_ROSPEC)),
+        (requests.start_rospec(), _theirs("START_ROSPEC", ROSpecID=OUR_ROSPEC)),
+        (requests.stop_rospec(), _theirs("STOP_ROSPEC", ROSpecID=OUR_ROSPEC)),
         (requests.close_connection(), _theirs("CLOSE_CONNECTION")),
         (
             requests.set_config(

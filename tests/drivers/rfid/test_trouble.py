@@ -273,6 +273,19 @@ async def test_an_antenna_that_comes_off_is_told_once_and_so_is_its_return(
     assert "antenna 3" not in caplog.text
 
 
+async def test_an_antenna_that_sees_a_tag_is_connected_and_may_come_off_again(
+    reader: ScriptedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(reader, antennas=[1, 2]) as listener:
+        listener.client.send(antenna_event(1, connected=False), report(tag()), antenna_event(1, connected=False))
+        assert [(await listener.next())["epc"] for _ in range(3)] == [None, EPC, None]
+    assert [each.levelname for each in caplog.records if "antenna 1 is" in each.message] == [
+        "ERROR",
+        "WARNING",
+        "ERROR",
+    ]
+
+
 async def test_with_all_antennas_only_one_that_has_seen_a_tag_can_be_missed(
     reader: ScriptedReader, caplog: pytest.LogCaptureFixture
 ) -> None:
