@@ -106,6 +106,11 @@ class Line:
         """Whether the other end has closed it."""
         return self._lost
 
+    def check_owing(self, request: Request, timeout_s: float) -> None:
+        """Raises `failure.Owing` while the unit may still answer an earlier request."""
+        if self._owing.owes(request.dev_id, self._loop.time()):
+            raise failure.owing(request.attempt, self._endpoint, timeout_s)
+
     def again(self) -> Line:
         """Another connection to the same place, not open yet."""
         return Line(self._endpoint, tls=self._tls, pacing=self._pacing, owing=self._owing)
@@ -161,9 +166,8 @@ class Line:
         RTU and ASCII have no transaction id. So a unit that did not answer in time is not asked again before it has had
         its timeout once more to be late in, and what has come by then is thrown away.
         """
+        self.check_owing(request, timeout_s)
         unit, now = request.dev_id, self._loop.time()
-        if self._owing.owes(unit, now):
-            raise failure.owing(request.attempt, self._endpoint, timeout_s)
         wait_s = 0.0 if self._pacing is None else self._pacing.wait_s(unit, now)
         if isinstance(self._endpoint, SerialEndpoint):
             wait_s = max(wait_s, self._heard_at + self._endpoint.frame_gap_s - now)
@@ -228,15 +232,16 @@ class OneRequestLines:
 
     def __init__(self, line: Line, *, timeout_s: float) -> None:
         self._line: Line | None = line
-        self._new = line.again
+        self._first = line
         self._timeout_s = timeout_s
 
     async def ask(self, request: Request, *, timeout_s: float) -> bytes:
         """As `Asker.ask`. Raises `DeviceUnavailable` also when no new connection can be made."""
+        self._first.check_owing(request, timeout_s)  # what is not asked needs no connection
         try:
             if self._line is None or self._line.is_lost:
                 await self.close()
-                self._line = self._new()
+                self._line = self._first.again()
                 await self._line.open(self._timeout_s)
             return await self._line.ask(request, timeout_s=timeout_s)
         finally:

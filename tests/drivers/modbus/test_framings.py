@@ -157,7 +157,7 @@ async def test_a_late_answer_is_not_taken_for_another_ones_on_the_next_connectio
         if len(requests) > 1:
             send(framed(scheme, 1, b"\3\2\0\1"))  # what the first request asked for
 
-    _, url = await start(scheme, answer)
+    device, url = await start(scheme, answer)
     points = [SPEED, {**LAST, "period": "5s"}]
     driver = make_driver({"url": url, "timeout": "300ms", "reconnect_each_read": anew, "points": points})
     speed, last = driver.groups
@@ -165,8 +165,11 @@ async def test_a_late_answer_is_not_taken_for_another_ones_on_the_next_connectio
         with pytest.raises(BadResponse, match="no answer within"):
             await session.read(speed)
         if anew:
+            await device.disconnected.wait()
+            device.connected.clear()
             with pytest.raises(NotAsked):
                 await session.read(last)
+            assert not device.connected.is_set()  # what is not asked needs no connection
     async with driver.connect() as session:
         with pytest.raises(NotAsked):
             await session.read(last)
