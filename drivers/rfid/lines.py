@@ -23,6 +23,9 @@ _BATCH = 50
 """Lines after which others get their turn."""
 _IDLE_S = 0.05
 """Within a line the next character comes sooner than this, even at 300 baud."""
+_LAST_ANTENNA = 0xFFFF
+_MOST_SEEN = 0xFFFFFFFF
+"""No reader numbers or counts further, and no store takes any number of digits."""
 _SEPARATORS = re.compile(r"[\s:.-]")
 _WORDS = re.compile(r"(?:[0-9A-Fa-f]{4}){1,31}")
 """The memory of a tag consists of words of four digits, and a Gen2 EPC of at most 31 of them."""
@@ -115,7 +118,11 @@ def _sighting(found: Mapping[str, str], now_ns: int) -> Sighting | None:
         count = int(found["seen_count"]) if "seen_count" in found else 1
     except ValueError:
         return None
-    is_possible = (rssi is None or -200 <= rssi <= 100) and count > 0 and (antenna is None or antenna >= 0)
+    is_possible = (
+        (rssi is None or -200 <= rssi <= 100)
+        and 0 < count <= _MOST_SEEN
+        and (antenna is None or 0 <= antenna <= _LAST_ANTENNA)
+    )
     if not is_possible:  # NaN among it
         return None
     return Sighting(epc, 4 * len(epc), None, antenna, rssi, count, now_ns, now_ns)

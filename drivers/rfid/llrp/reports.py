@@ -50,11 +50,13 @@ class TagReport(NamedTuple):
 
 
 def parse_reports(body: bytes) -> Iterator[TagReport]:
-    """The tag reports in a message, decoded as they are asked for. Raises `Malformed`.
+    """The tag reports in a message, decoded as they are asked for.
 
+    Raises `Malformed`: at once where there is no telling where the next report begins, and else after the last of them.
     Parameters of other kinds (RF surveys, results of access operations, those of vendors) are passed over.
     """
     start, end = 0, len(body)
+    broken: Malformed | None = None
     while start < end:
         if end - start < TLV.size:
             raise Malformed(f"{end - start} bytes where a tag report should begin: {body[start:].hex(' ')}")
@@ -64,8 +66,15 @@ def parse_reports(body: bytes) -> Iterator[TagReport]:
         if length < TLV.size or start + length > end:
             raise Malformed(f"parameter {kind & 0x3FF} of {length} bytes, {end - start} bytes before the end")
         if kind & 0x3FF == _TAG_REPORT_TYPE:
-            yield _tag_report(body, start + TLV.size, start + length)
+            try:
+                report = _tag_report(body, start + TLV.size, start + length)
+            except Malformed as error:
+                broken = broken or error
+            else:
+                yield report
         start += length
+    if broken is not None:
+        raise broken
 
 
 def _tag_report(data: bytes, start: int, end: int) -> TagReport:

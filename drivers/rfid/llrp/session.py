@@ -141,19 +141,27 @@ class LlrpSession:
     def _tags(self, body: bytes) -> Iterator[Reading | None]:
         now_ns, now_s = self._wall_ns(), self._loop.time()
         strangers = 0
+        is_unplaced = False
         for count, report in enumerate(parse_reports(body), 1):
             if self._expects_only_ours and report.rospec != ROSPEC:
                 strangers += 1
                 continue
             whole = self._last.complete(report)
             portal = self._portal(whole.antenna)
-            if portal is not None:  # an antenna that is nobody's was not asked for
+            if portal is None:  # an antenna that is nobody's was not asked for
+                is_unplaced |= whole.antenna is None
+            else:
                 is_timed = self._clock.is_believed and (report.first_seen_us, report.last_seen_us) != (None, None)
                 yield from portal.see(self._sighting(whole, now_ns), now_s=now_s, is_timed=is_timed)
             if not count % _BATCH:
                 yield None
         if strangers and self._quiet.may_say("strangers", now_s=now_s):
             _log.warning("%s: %d tags are left out that another client has asked for", self._link, strangers)
+
+        if is_unplaced and self._quiet.may_say("unplaced", now_s=now_s):
+            _log.error("%s: tags are lost, the reader does not say which antenna has seen them", self._link)
+            for portal in self._portals:
+                yield portal.failed(Reason.BAD_RESPONSE, now_ns=now_ns)
 
     def _portal(self, antenna: int | None) -> Portal | None:
         if len(self._portals) == 1 and (antenna is None or not self._portals[0].antennas):

@@ -205,6 +205,8 @@ async def test_others_get_their_turn_while_lines_pour_in() -> None:
         {"epc": EPC, "rssi": "nan"},
         {"epc": EPC, "rssi": "-9999"},
         {"epc": EPC, "antenna": "-1"},
+        {"epc": EPC, "antenna": "65536"},
+        {"epc": EPC, "seen_count": "4294967296"},
         {"epc": EPC, "seen_count": "many"},
         {"epc": EPC, "seen_count": "0"},
         {},

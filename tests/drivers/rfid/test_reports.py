@@ -79,7 +79,7 @@ def test_after_an_unknown_fixed_parameter_nothing_of_this_tag_is_guessed_and_the
         ("00f00011 8d3114257bf4499602d2000000", "of 17 bytes, 17 bytes before the end"),
         ("00f000108d3114257bf4499602d20000", "an EPC-96 of 11 bytes"),
         ("00f00004", "does not begin with an EPC"),
-        ("00f000078100018d", "does not begin with an EPC"),
+        ("00f000088100018d", "does not begin with an EPC"),
         ("00f0001600f1001200613114257bf4499602d2000000", "EPCData of 18 bytes for 97 bits"),
         ("00f0001600f10012 0068 3114257bf4499602d2000000", "EPCData of 18 bytes for 104 bits"),
         ("00f000138d3114257bf4499602d20000008100", "ends after the tag report"),
@@ -102,6 +102,13 @@ def test_the_tags_before_a_contradiction_have_been_told() -> None:
     reports = parse_reports(tag() + b"\x00\xf0\x00\x04")
     assert next(reports).epc == SSCC
     with pytest.raises(Malformed):
+        next(reports)
+
+
+def test_a_contradiction_whose_end_is_known_costs_no_tag_behind_it() -> None:
+    reports = parse_reports(tag() + bytes.fromhex("00f000078d0102") + tag(antenna=2))
+    assert [next(reports).antenna, next(reports).antenna] == [1, 2]
+    with pytest.raises(Malformed, match="an EPC-96 of 2 bytes"):
         next(reports)
 
 
@@ -147,13 +154,12 @@ def _epcs(body: bytes) -> list[bytes]:
         elif len(value) >= 6 and struct.unpack(">H", value[:2])[0] & 0x83FF == 241:
             size, bits = struct.unpack(">HH", value[2:6])
             if size != 6 + -(-bits // 8) or size > len(value):
-                break
+                continue
             epc, rest = value[6:size], value[size:]
         else:
-            break
-        if not _is_whole(rest):
-            break
-        found.append(epc)
+            continue
+        if _is_whole(rest):
+            found.append(epc)
     return found
 
 

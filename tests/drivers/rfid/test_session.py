@@ -225,6 +225,17 @@ async def test_a_report_that_contradicts_itself_is_one_bad_reading_until_one_is_
     assert sum("contradicts itself" in record.message for record in caplog.records) == 2
 
 
+async def test_tags_without_an_antenna_are_told_to_be_lost_where_portals_share_the_reader(
+    reader: ScriptedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    portals = driver(reader.url, {"name": "in", "antennas": [1]}, {"name": "out", "antennas": [2]})
+    async with listening(reader, portals) as listener:
+        listener.client.send(report(tag(antenna=None), tag(OTHER, antenna=None)), report(tag(antenna=2)))
+        found = [await anext(listener.readings) for _ in range(3)]
+    assert [(each.group.device, carried(each)["epc"]) for each in found] == [("in", None), ("out", None), ("out", EPC)]
+    assert [each.levelname for each in caplog.records if "which antenna" in each.message] == ["ERROR"]
+
+
 async def test_tags_that_come_before_the_answer_to_the_start_are_not_lost(reader: ScriptedReader) -> None:
     reader.answers[22] = lambda number, _: report(tag()) + rospec_event(0) + message(32, number, OK)
     async with listening(reader) as listener:
