@@ -13,7 +13,7 @@ ended is unacknowledged, so it is history for the next one and goes out again un
 is kept for each device. A broker may hang up on a message instead of refusing it; `suspects` finds out on which.
 
 The status says that a connection has begun and how much history it has, once more when that has been sent, and whenever
-the end of another connection may have left it wrong (`Presence`).
+the end of another connection may have left it wrong (`Status`, `Presence`).
 """
 
 from gateway.forward.line import forward

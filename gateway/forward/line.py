@@ -17,6 +17,7 @@ from gateway.forward.pace import TokenBucket
 from gateway.forward.presence import Presence
 from gateway.forward.refusals import Refusals
 from gateway.forward.session import Beside, Session
+from gateway.forward.status import Status
 from gateway.health import DestinationHealth
 from gateway.mqtt import Broker, Connection, DestinationUnavailable
 from gateway.payloads.json import JsonPayload
@@ -145,10 +146,9 @@ class _Line:
             payload=self._payload,
             health=self._health,
             refusals=self._refusals,
+            status=self._status(connection),
             bucket=self._bucket,
             history_delay_s=history_delay_s,
-            connected_ms=time.time_ns() // 1_000_000,
-            doubted=partial(self._presence.doubted, self._broker.client_id),
             beside=self._beside,
         )
         began_s = self._loop.time()
@@ -166,6 +166,16 @@ class _Line:
             self._buffer.hand_back(self._name)
             if session.caught_up:
                 self._behind_since_s = self._loop.time()
+
+    def _status(self, connection: Connection) -> Status:
+        return Status(
+            connection,
+            payload=self._payload,
+            refusals=self._refusals,
+            connected_ms=time.time_ns() // 1_000_000,
+            history=self._buffer.backlog(self._name),
+            doubted=partial(self._presence.doubted, self._broker.client_id),
+        )
 
     def _history_delay_s(self) -> float:
         """A random time, so that the gateways that lost a broker together do not replay together.

@@ -13,13 +13,13 @@ from gateway.config import DestinationSettings, ReplayOrder
 from gateway.forward.pace import TokenBucket
 from gateway.forward.refusals import Refusals, refusal
 from gateway.forward.sender import Lane, Sender
+from gateway.forward.status import Status
 from gateway.health import DestinationHealth
 from gateway.mqtt import (
     GOODBYE_S,
     Acknowledgement,
     Connection,
     DestinationUnavailable,
-    MessageTooLarge,
     Verdict,
     is_about_the_topic,
     verdict,
@@ -33,8 +33,6 @@ SWEEP_S = 30.0
 """How often a sweep looks for readings that the lanes have passed by."""
 DEFERRED_S = 1.0
 """How often a sweep looks for readings that are deferred until others have been accepted."""
-STATUS_PAUSE_S = 30.0
-"""How long a status that was refused for now is kept back."""
 SETTLE_S = 2.0
 """How long the last acknowledgements are waited for before the connection is left."""
 LEAVING_S = SETTLE_S + GOODBYE_S
@@ -57,37 +55,31 @@ class Session:
         payload: JsonPayload,
         health: DestinationHealth,
         refusals: Refusals,
+        status: Status,
         bucket: TokenBucket,
         history_delay_s: float,
-        connected_ms: int,
-        doubted: Callable[[], Coroutine[Any, Any, None]],
         beside: Beside | None,
     ) -> None:
-        """`bucket` limits the history, which starts after `history_delay_s`. `connected_ms` names the connection in the
-        status, which is said again whenever `doubted` returns. `beside` runs next to the lanes, until they end or it
-        does."""
+        """`bucket` limits the history, which starts after `history_delay_s`. `beside` runs next to the lanes, until
+        they end or it does."""
         self._connection = connection
         self._settings = settings
         self._name = settings.name
         self._buffer = buffer
-        self._payload = payload
+        self._status = status
         self._health = health
         self._refusals = refusals
         self._bucket = bucket
         self._history_delay_s = history_delay_s
-        self._connected_ms = connected_ms
-        self._doubted = doubted
         self._beside = beside
         self._boundary = buffer.last_committed
         self._passed = self._boundary
-        self._missed = buffer.backlog(settings.name)
         self._sender = Sender(connection, settings=settings, buffer=buffer, payload=payload, refusals=refusals)
         self._refused: dict[str, list[int]] = defaultdict(list)
         self._refused_count = 0
         self._postponed: list[Acknowledgement] = []
         self._answered = False
         self._history_sent = asyncio.Event()
-        self._status_waits = asyncio.Event()
 
     @property
     def accepted(self) -> int:
@@ -109,7 +101,7 @@ class Session:
 
         Raises `DestinationUnavailable` when the connection is lost or the broker refuses messages for now.
         """
-        self._say(self._online())
+        self._status.online()
         failures = await self._forward(stopping, drain_s=drain_s)
         await self._set_aside()
         if failures:
@@ -119,7 +111,7 @@ class Session:
             async with asyncio.timeout(SETTLE_S):
                 if not self._postponed:
                     await self._connection.room()
-                    self._say(self._payload.offline())
+                    self._status.offline()
                 while self._connection.in_flight:
                     await self._settle(await self._connection.acknowledgements())
         except TimeoutError as error:
@@ -140,7 +132,7 @@ class Session:
             lanes = {"live lane": self._live(), "history lane": self._history(stopping), "sweep": self._sweep()}
         else:
             lanes = {"lane": self._in_order(stopping), "sweep": self._sweep()}
-        lanes["status"], lanes["doubted status"] = self._say_again(), self._stay_online()
+        lanes["refused status"], lanes["doubted status"] = self._status.send_refused(), self._status.stay_true()
         if self._beside is not None:
             lanes["what runs beside the lanes"] = self._beside(self._connection)
         try:
@@ -194,12 +186,14 @@ class Session:
     async def _history(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
         await self._sender.send(self._replay(), after=0, until=self._boundary)
-        await self._has_sent_history()
+        self._history_sent.set()
+        await self._status.history_sent()
 
     async def _in_order(self, stopping: asyncio.Event) -> None:
         await self._history_may_start(stopping)
         await self._sender.send(Lane(historical=True, bucket=self._bucket), after=0, until=self._boundary)
-        await self._has_sent_history()
+        self._history_sent.set()
+        await self._status.history_sent()
         await self._live()
 
     async def _history_may_start(self, stopping: asyncio.Event) -> None:
@@ -236,7 +230,7 @@ class Session:
         for answer in answers:
             device = self._sender.answered(answer, now_s=now_s)
             if not answer.token:
-                self._status_answered(answer)
+                self._status.answered(answer)
                 continue
             match verdict(answer.code):
                 case Verdict.ACCEPTED:
@@ -265,44 +259,6 @@ class Session:
             positions = self._refused.pop(reason)
             self._refused_count += len(positions)
             await self._refusals.set_aside(positions, reason)
-
-    def _status_answered(self, answer: Acknowledgement) -> None:
-        decision = verdict(answer.code)
-        self._refusals.status("" if decision is Verdict.ACCEPTED else refusal(answer))
-        if decision in {Verdict.LATER, Verdict.UNEXPLAINED}:
-            self._status_waits.set()
-
-    async def _say_again(self) -> None:
-        """Send a status again that was refused for now."""
-        while True:
-            await self._status_waits.wait()
-            await asyncio.sleep(STATUS_PAUSE_S)
-            await self._connection.room()
-            self._status_waits.clear()
-            self._say(self._online())
-
-    async def _has_sent_history(self) -> None:
-        self._history_sent.set()
-        if self._missed:
-            self._missed = 0
-            await self._connection.room()
-            self._say(self._online())
-
-    async def _stay_online(self) -> None:
-        while True:
-            await self._doubted()
-            await self._connection.room()
-            self._say(self._online())
-
-    def _online(self) -> tuple[str, bytes]:
-        return self._payload.online(connected_ms=self._connected_ms, history=self._missed)
-
-    def _say(self, status: tuple[str, bytes]) -> None:
-        topic, body = status
-        try:
-            self._connection.publish(topic, body, token=(), retain=True)
-        except MessageTooLarge as error:
-            self._refusals.status(str(error))
 
 
 class _RefusedForNow(Exception):

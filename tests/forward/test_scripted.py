@@ -95,7 +95,7 @@ async def test_a_refused_status_is_reported_once_and_readings_go_on(scripted, li
 async def test_a_status_that_was_refused_for_now_is_sent_again_on_the_same_connection(
     scripted, line, caplog, monkeypatch
 ):
-    monkeypatch.setattr("gateway.forward.session.STATUS_PAUSE_S", 0.01)
+    monkeypatch.setattr("gateway.forward.status.PAUSE_S", 0.01)
     caplog.set_level("INFO")
     statuses = []
 
