@@ -160,10 +160,11 @@ async def test_what_a_notification_says_before_the_end_of_the_subscription_is_ha
 
 
 @pytest.fixture
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+def brisk(server: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session is kept alive every 0.3 s."""
     from drivers.opcua import client
 
+    server.server.iserver.min_session_timeout_ms = 0
     monkeypatch.setattr(client, "_SESSION_S", 0.9)
 
 
