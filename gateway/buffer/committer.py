@@ -16,6 +16,7 @@ from gateway.buffer.eras import Era
 from gateway.buffer.groups import Groups
 from gateway.buffer.intake import Intake
 from gateway.buffer.mark import Mark, MarkFile
+from gateway.buffer.milestones import Milestones
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
 from gateway.buffer.timekeeping import Timekeeper
@@ -39,6 +40,7 @@ class Committer:
         drops: Drops,
         health: BufferHealth,
         timekeeper: Timekeeper,
+        milestones: Milestones,
     ) -> None:
         self.mark = mark
         """What was committed, as it stands beside the database."""
@@ -54,6 +56,7 @@ class Committer:
         self._drops = drops
         self._health = health
         self._timekeeper = timekeeper
+        self._milestones = milestones
         self._batch: Batch | None = None
         self._doubtful = False
 
@@ -93,6 +96,7 @@ class Committer:
             first, last = self.mark.last + 1, self.mark.last + len(batch.readings)
             self._backlogs.committed(first, last)
             self._tail.extend(batch.readings)  # first, for from the mark on it counts as committed
+            self._milestones.reached(last)
             await self._write_mark(last)
             self.uninspected_bytes += batch.size_bytes
         if not self._intake:

@@ -10,6 +10,7 @@ from drivers.settings import Priority
 from gateway.buffer.drops import Loss, decode_losses
 from gateway.buffer.encoding import decode_held, decode_ranges
 from gateway.buffer.groups import GroupRow, Groups
+from gateway.buffer.milestones import decode_milestones
 from gateway.buffer.places import Place, decode_place
 from gateway.buffer.ranges import Ranges
 from gateway.buffer.schema import TAKEN
@@ -134,5 +135,7 @@ _FACTS: Mapping[str, Callable[[str], object]] = {
     "skipped": decode_ranges,
     "sweeps": decode_sweeps,
     "full": _forecast,
+    "milestones": decode_milestones,
+    "latest": decode_milestones,
     NOTE: lambda text: decode_losses(text or "[]"),
 }

@@ -13,6 +13,7 @@ from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.intake import Intake
 from gateway.buffer.leaving import Leaving
 from gateway.buffer.mark import MarkFile
+from gateway.buffer.milestones import Milestones
 from gateway.buffer.repair import Repair
 from gateway.buffer.retention import Retention
 from gateway.buffer.retries import Retries
@@ -65,6 +66,14 @@ def assemble(
     tail = Tail(opened.mark.last)
     intake = Intake(settings.when_full)
     full_disk = FullDisk(settings, store=store, health=health)
+    milestones = Milestones(
+        opened.milestones,
+        latest=opened.latest,
+        last=opened.mark.last,
+        clock=clock,
+        timekeeper=timekeeper,
+        max_age_ns=int(settings.max_age * 1e9),
+    )
     settler = Settler(store=store, backlogs=backlogs, drops=drops, timekeeper=timekeeper)
     return Parts(
         budget=budget,
@@ -84,6 +93,7 @@ def assemble(
             drops=drops,
             health=health,
             timekeeper=timekeeper,
+            milestones=milestones,
         ),
         settler=settler,
         retention=Retention(
@@ -98,6 +108,7 @@ def assemble(
             full_disk=full_disk,
             sweeps=opened.sweeps,
             timekeeper=timekeeper,
+            milestones=milestones,
             clock_ns=clock.wall_ns,
         ),
         retries=Retries(settings, store=store, settler=settler, backlogs=backlogs, tail=tail, clock_ns=clock.wall_ns),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 from drivers.settings import Priority
 from gateway.buffer.backlogs import Backlogs
@@ -15,6 +14,7 @@ from gateway.buffer.bounds import PAGE_BYTES, Bounds, Budget, Forecast, Measured
 from gateway.buffer.drops import DropReason, Drops, Loss
 from gateway.buffer.full_disk import FullDisk
 from gateway.buffer.groups import Groups
+from gateway.buffer.milestones import Milestones
 from gateway.buffer.model import RowsMissing
 from gateway.buffer.store import Store
 from gateway.buffer.tail import Tail
@@ -49,6 +49,7 @@ class Retention:
         full_disk: FullDisk,
         sweeps: dict[Priority, Sweep],
         timekeeper: Timekeeper,
+        milestones: Milestones,
         clock_ns: Callable[[], int],
     ) -> None:
         self._settings = settings
@@ -59,6 +60,7 @@ class Retention:
         self._drops = drops
         self._health = health
         self._timekeeper = timekeeper
+        self._milestones = milestones
         self._max_age_ns = int(settings.max_age * 1e9)
         self._clock_ns = clock_ns
         self._budget = budget
@@ -93,7 +95,12 @@ class Retention:
     def facts(self) -> dict[str, str]:
         """Rows of `state`: what has been thinned, and the forecast of now for whoever looks from outside."""
         full = f"{self._clock_ns()} {self._health.seconds_until_full:.0f}"
-        return {"sweeps": encode_sweeps(self._sweeps), "full": full}
+        return {"sweeps": encode_sweeps(self._sweeps), "full": full, **self._milestones.facts}
+
+    def settled(self) -> None:
+        """What was asked for with the last settlement has been done."""
+        self.crowded_out = 0
+        self._milestones.unsaved = False
 
     async def look(self, now_s: float) -> bool:
         """Measure, decide, and drop what has to go: it is counted as lost and joins `backlogs.dropping`, which the
@@ -101,8 +108,9 @@ class Retention:
         measured = await self._store.measure()
         verdict = self._bounds.judge(measured)
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
-        oldest_age_ns = self._oldest_age_ns(measured)
-        self._report(measured, verdict, oldest_age_ns, now_s)
+        self._milestones.note()
+        self._milestones.forget_before(measured.first_position or self._tail.end)
+        self._report(measured, verdict, now_s)
         await self._full_disk.look(measured, is_low=verdict.disk_is_low)
         self._drops.look(now_s)
         victims, reason = await self._surplus(verdict, measured, now_s)
@@ -110,7 +118,7 @@ class Retention:
             victims, reason = await self._aged(measured), DropReason.MAX_AGE
         if victims:
             self._drop(victims, reason)
-        self._end_episodes(verdict, oldest_age_ns)
+        self._end_episodes(verdict, measured)
         most_pages = self._budget.transaction // PAGE_BYTES
         if verdict.spare_pages and self._wal_attempts < _WAL_ATTEMPTS:
             await self._store.return_space(min(verdict.spare_pages, most_pages))
@@ -227,48 +235,30 @@ class Retention:
         return rows[: self._budget.transaction // PAGE_BYTES]
 
     async def _aged(self, measured: Measured) -> list[tuple[int, int]]:
-        """The oldest rows, as far as they are too old. Those whose age nobody knows go with the one that follows."""
-        if measured.first_position is None:
+        """The oldest rows, as far as they are too old."""
+        aged = self._milestones.aged()
+        if measured.first_position is None or measured.first_position > aged:
             return []
-        dated = self._timekeeper.dated_from(measured.first_position)
-        if dated is None:
-            return []
-        first = await self._store.fetch(dated, self._tail.end, limit=1)
-        if not first or not self._may_be_too_old(first[0][0], first[0][2]):
-            return []
-        found = await self._store.fetch(0, self._tail.end, limit=min(1000, self.rows_at_once))
-        rows = [(row[0], row[2]) for row in found]
-        aged = list(takewhile(lambda row: row[0] < dated or self._may_be_too_old(*row), rows))
-        while aged and aged[-1][0] >= dated and self._timekeeper.age_ns(*aged[-1]) is None:
-            aged.pop()
-        return aged
+        found = await self._store.fetch(0, aged, limit=min(1000, self.rows_at_once))
+        return [(row[0], row[2]) for row in found]
 
-    def _may_be_too_old(self, position: int, observed_at_ns: int) -> bool:
-        age_ns = self._timekeeper.age_ns(position, observed_at_ns)
-        return age_ns is None or age_ns > self._max_age_ns
-
-    def _oldest_age_ns(self, measured: Measured) -> int | None:
-        """None without rows, or when nobody knows."""
-        if measured.first_position is None or measured.first_observed_ns is None:
-            return None
-        return self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
-
-    def _report(self, measured: Measured, verdict: Verdict, oldest_age_ns: int | None, now_s: float) -> None:
+    def _report(self, measured: Measured, verdict: Verdict, now_s: float) -> None:
         health = self._health
         health.bytes = measured.file_bytes + measured.wal_bytes
         seconds = self._forecast.seconds_until_full(measured, now_s=now_s)
         health.seconds_until_full = 0.0 if verdict.reason else seconds
-        if self._backlogs.held and measured.first_observed_ns is not None:
-            taken_ns = measured.first_observed_ns if oldest_age_ns is None else self._clock_ns() - oldest_age_ns
-            health.oldest_ns = taken_ns
+        if self._backlogs.held and measured.first_position is not None and measured.first_observed_ns is not None:
+            age_ns = self._timekeeper.age_ns(measured.first_position, measured.first_observed_ns)
+            health.oldest_ns = measured.first_observed_ns if age_ns is None else self._clock_ns() - age_ns
         if measured.first_position is not None and not self._backlogs.nothing_before(measured.first_position):
             raise RowsMissing
 
-    def _end_episodes(self, verdict: Verdict, oldest_age_ns: int | None) -> None:
+    def _end_episodes(self, verdict: Verdict, measured: Measured) -> None:
         if verdict.relieved:
             self._drops.ended(DropReason.MAX_BYTES)
             self._drops.ended(DropReason.MIN_FREE_DISK)
             self._drops.ended(DropReason.THINNED)
             self._sweeps = new_sweeps()
-        if oldest_age_ns is None or oldest_age_ns < self._max_age_ns * 0.9:
+        oldest_age_ns = self._milestones.age_ns(measured.first_position) if measured.first_position is not None else 0
+        if oldest_age_ns < self._max_age_ns * 0.9:
             self._drops.ended(DropReason.MAX_AGE)

@@ -16,6 +16,7 @@ from gateway.buffer.facts import NOTE, Facts
 from gateway.buffer.groups import GroupRow, Groups
 from gateway.buffer.leaving import tell_of_leaving
 from gateway.buffer.mark import Mark
+from gateway.buffer.milestones import Milestone, decode_milestones
 from gateway.buffer.places import Place, encode_place
 from gateway.buffer.ranges import Ranges, union
 from gateway.buffer.schema import ORPHANED
@@ -46,6 +47,9 @@ class Opened:
     next_drop: int
     """The first free id of the table `dropped`."""
     eras: Eras
+    milestones: Sequence[Milestone]
+    latest: Sequence[Milestone]
+    """The latest commit that is written down; none in a new buffer."""
     newest_ns: int
     """The newest wall time that is known of; 0 when none is."""
     episodes: Sequence[Episode]
@@ -112,6 +116,8 @@ def stand(
         oldest_ns=facts.oldest_ns if held else None,
         next_drop=facts.next_drop + len(episodes),
         eras=eras,
+        milestones=decode_milestones(facts.state.get("milestones", "[]")),
+        latest=decode_milestones(facts.state.get("latest", "[]")),
         newest_ns=newest_ns,
         episodes=episodes,
         sweeps=facts.sweeps,
@@ -174,11 +180,11 @@ def _clipped(database: sqlite3.Connection, spans: Ranges) -> Iterator[tuple[int,
 
 
 def _newest_ns(facts: Facts, eras: Eras) -> int:
-    if facts.newest is None or facts.newest_ns is None:
+    """That of the newest reading, which may be by the clock of a device, only when nothing else is known."""
+    if facts.newest_known_ns or facts.newest is None or facts.newest_ns is None:
         return facts.newest_known_ns
     era = eras.at(facts.newest)
-    is_true = era.correction_ns == 0 and era.told(facts.newest_ns)
-    return max(facts.newest_known_ns, facts.newest_ns) if is_true else facts.newest_known_ns
+    return facts.newest_ns if era.correction_ns == 0 and era.told(facts.newest_ns) else 0
 
 
 def _without(positions: Ranges, backlogs: Mapping[str, Backlog]) -> Ranges:

@@ -5,7 +5,8 @@ the buffer knows while nobody keeps it right: without a battery it goes on from 
 Once it was set in a boot, it is believed for the rest of it unless it says that it is before 2020.
 
 Age: within a boot by the boot clock, which nobody sets. The age of what an earlier boot has left depends on the wall
-clock; of the times that it has shown since this boot, the earliest counts, so that a jump ahead makes nothing old.
+clock. It counts as soon as somebody keeps it right, and of what it has shown from then on the earliest, so that a jump
+ahead makes nothing old. Until then no time has passed between the newest that is known and the start of the gateway.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Timekeeper:
         known = [era for _, era in eras if era.boot_id == clock.boot_id]
         true_ns = [era.true_offset_ns for era in known if era.true_offset_ns is not None]
         self._true_offset_ns = true_ns[-1] if true_ns else None
+        self._is_kept = False
+        self._least_offset_ns = newest_ns - clock.boot_ns() if newest_ns else None  # it is later, but by how much?
         self._earliest_offset_ns = min(true_ns, default=None)
         goes_on = known and known[-1] is eras.newest
         self.present = known[-1] if goes_on else self._begin(clock.offset_ns())
@@ -66,6 +69,9 @@ class Timekeeper:
     def look(self) -> None:
         """To be called about once a second: the clock may be set while nothing is read, or be found to be right."""
         self._was_stepped()
+        if not self._is_kept and self._clock.is_synchronised():
+            self._is_kept = True
+            self._earliest_offset_ns = self.present.true_offset_ns
         wall_ns = self._clock.wall_ns()
         if (
             self.present.correction_ns is None
@@ -107,15 +113,20 @@ class Timekeeper:
         taken_ns = observed_at_ns + correction_ns
         return None if taken_ns < CLOCK_UNSET_BEFORE_NS else boot_ns + self._earliest_offset_ns - taken_ns
 
-    def dated_from(self, position: int) -> int | None:
-        """The first position from there on whose age can be told; None when there is none."""
-        if self._is_dated(self.eras.at(position)):
-            return position
-        return next((first for first, era in self.eras if first > position and self._is_dated(era)), None)
-
-    def _is_dated(self, era: Era) -> bool:
-        known = era.correction_ns is not None and self._earliest_offset_ns is not None
-        return known or era.boot_id == self._clock.boot_id
+    def since_ns(self, boot_id: str, boot_ns: int) -> int | None:
+        """How long ago it was that the boot clock of this boot said so much: at least so long when it was another one;
+        None when nobody knows."""
+        now_ns = self._clock.boot_ns()
+        if boot_id == self._clock.boot_id:
+            return now_ns - boot_ns
+        true_ns = [era.true_offset_ns for _, era in self.eras if era.boot_id == boot_id]
+        known_ns = [one for one in true_ns if one is not None]
+        if self._earliest_offset_ns is None or not known_ns:
+            return None
+        offset_ns = self._earliest_offset_ns
+        if self._least_offset_ns is not None and not self._is_kept:
+            offset_ns = min(offset_ns, self._least_offset_ns)
+        return now_ns + offset_ns - (boot_ns + max(known_ns))
 
     def _was_stepped(self) -> bool:
         """Take note of it if the clock was stepped."""

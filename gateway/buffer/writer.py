@@ -249,7 +249,7 @@ class Writer:
             facts=self._retention.facts,
             crowded_out=self._retention.crowded_out,
         )
-        self._retention.crowded_out = 0
+        self._retention.settled()
         await self._retention.keep_wal_short()
         now_s = self._settled_s = asyncio.get_running_loop().time()
         if backlogs.done:  # more than one transaction should delete

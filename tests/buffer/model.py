@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine
 from drivers.model import Point, PointGroup
 from drivers.settings import Priority
 from gateway.buffer import Buffer
-from gateway.buffer.schema import migrate
+from gateway.buffer.milestones import decode_milestones
+from gateway.buffer.schema import connection, migrate
 from gateway.clock import Clock
 from gateway.config import BufferSettings, Durability
 from gateway.health import BufferHealth
@@ -47,6 +48,8 @@ class Model:
     numbers: dict[int, int] = field(default_factory=dict)
     """position → the number that was appended."""
     taken_ns: dict[int, int] = field(default_factory=dict)
+    held_since_ns: dict[int, int] = field(default_factory=dict)
+    """As far as a crash has left it known."""
     priority: dict[int, Priority] = field(default_factory=dict)
     events: set[int] = field(default_factory=set)
     waiting: dict[str, set[int]] = field(default_factory=lambda: {"a": set(), "b": set()})
@@ -64,7 +67,7 @@ class Model:
     def append(self, position: int, number: int, taken_ns: int, priority: Priority, *, event: bool = False) -> None:
         """In place of what was there when the buffer crashed before it was committed."""
         self.numbers[position] = number
-        self.taken_ns[position] = taken_ns
+        self.taken_ns[position] = self.held_since_ns[position] = taken_ns
         self.priority[position] = priority
         self.events.discard(position)
         if event:
@@ -131,6 +134,15 @@ class Beside(RuleBasedStateMachine):
 
     def settle(self) -> None:
         self.model.durable = {name: set(positions) for name, positions in self.model.waiting.items()}
+
+    def lose_ages(self, path: Path) -> None:
+        """After a crash, readings whose commit was not written down count as new."""
+        with connection(path, read_only=True) as database:
+            found = database.execute("SELECT value FROM state WHERE key = 'latest'").fetchone()
+        known = decode_milestones(found[0])[0].position if found else 0
+        for position in self.model.held_since_ns:
+            if position > known:
+                self.model.held_since_ns[position] = self.now_ns
 
     def peek(self, destination: str, **bounds: int) -> list[int]:
         stored = self.do(self.buffer.peek(destination, **({"after": 0, "limit": 10**6} | bounds)))

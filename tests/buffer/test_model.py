@@ -151,7 +151,7 @@ class BufferMachine(Beside):
         self.now_ns += 400 * 10**9
         limit_ns = self.now_ns - 1000 * 10**9
         self.open()
-        expired = {one for one in self.model.held if self.model.taken_ns[one] < limit_ns}
+        expired = {one for one in self.model.held if self.model.held_since_ns[one] < limit_ns}
         self.until(lambda: self.health.dropped["max-age"] >= len(expired))
         assert self.health.dropped["max-age"] == len(expired)
         for waiting in self.model.waiting.values():
@@ -266,6 +266,7 @@ class BufferMachine(Beside):
         self.leave.set()
         self.do(asyncio.wait_for(self.task, 20))
         self.path = copy
+        self.lose_ages(copy)
         self.open()
         assert reported <= self.buffer.last_committed <= self.last
         self.last = self.buffer.last_committed

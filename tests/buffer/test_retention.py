@@ -151,9 +151,10 @@ async def test_space_is_returned_when_the_backlog_has_been_sent(bench: Bench, un
 async def test_readings_beyond_max_age_are_dropped(bench: Bench, until: Until) -> None:
     async with bench.open(max_age=100.0) as buffer:
         for number in range(10):
-            buffer.append(bench.reading(number, age_s=90 - number))
-        await buffer.flush()
-        bench.now_ns += 14_500_000_000
+            bench.now_ns += 1_000_000_000
+            buffer.append(bench.reading(number))
+            await buffer.flush()
+        bench.now_ns += 95_500_000_000
         await until(lambda: bench.health.dropped["max-age"] == 5)
         assert [one.position for one in await buffer.peek("broker", after=0)] == [6, 7, 8, 9, 10]
         assert buffer.backlog("broker") == bench.health.readings == 5
