@@ -48,6 +48,7 @@ class Sweep:
         return self.level < COARSEST and self.kept * sharing >= 2 * rows
 
     def begin_another(self) -> None:
+        self.before = max(self.before, self.after)
         self.level, self.after, self.kept = self.level + 1, 0, 0
         self._since.clear()
 

@@ -53,6 +53,20 @@ def test_a_sweep_goes_on_where_it_has_been() -> None:
     assert at_once.after == in_parts.after == 9
 
 
+@pytest.mark.parametrize("at_once", [300, 500, 2000])
+def test_how_many_rows_are_scanned_at_once_makes_no_difference(at_once: int) -> None:
+    sweep, alive, last = Sweep(), list(range(1, 2001)), 2000
+    for level in range(1, 5):
+        while sweep.after < last:
+            found = [position for position in alive if position > sweep.after][:at_once]
+            victims = {position for position, _ in sweep.thin(((one, 1, one, False) for one in found), {1}, most=9999)}
+            alive = [position for position in alive if position not in victims]
+            if len(found) < at_once:
+                sweep.end(last)
+        assert {later - earlier for earlier, later in pairwise(alive)} == {2**level}
+        sweep.begin_another()
+
+
 def test_groups_are_thinned_each_for_itself_and_others_not_at_all() -> None:
     rows = [(position, position % 3, position, False) for position in range(12)]
     victims = [position for position, _ in Sweep().thin(rows, {0, 1}, most=MOST)]
