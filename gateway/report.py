@@ -39,7 +39,8 @@ class Reporter:
 
     def __init__(self, group: PointGroup, *, report: Report, heartbeat_s: float) -> None:
         self._keeps_all = report is Report.EVERY_READ or group.events
-        self._heartbeat_s = heartbeat_s
+        # A tick comes sometimes earlier and sometimes later: the one that is nearest to the heartbeat is meant.
+        self._due_after_s = max(0.0, heartbeat_s - group.period_s / 2)
         self._thresholds = tuple(point.deadband * _ROUNDING for point in group.points)
         self._values: list[Value] = [None] * len(group.points)
         self._quality: dict[int, Quality] = {}
@@ -64,7 +65,7 @@ class Reporter:
     def _filtered(self, reading: Reading, now_s: float) -> Reading | None:
         if now_s < self.all_due_s:
             return self._changes(reading)
-        self.all_due_s = now_s + self._heartbeat_s
+        self.all_due_s = now_s + self._due_after_s
         self._values = list(reading.values)
         self._quality = dict(reading.quality)
         return reading

@@ -52,9 +52,25 @@ def test_a_slow_drift_is_measured_from_what_was_last_reported(reporter: Reporter
 
 def test_all_of_the_group_is_reported_at_the_heartbeat(reporter: Reporter) -> None:
     reporter.reportable(reading(1.0, True, "auto"), now_s=0.0)
-    assert reporter.reportable(reading(1.0, True, "auto"), now_s=59.9) is None
+    assert reporter.reportable(reading(1.0, True, "auto"), now_s=59.0) is None
     whole = reading(1.0, True, "auto")
     assert reporter.reportable(whole, now_s=60.0) is whole
+
+
+@pytest.mark.parametrize(("period_s", "heartbeat_s", "ticks"), [(1.0, 60.0, 60), (60.0, 60.0, 1), (0.25, 1.0, 4)])
+def test_a_tick_that_comes_early_does_not_put_the_heartbeat_off_to_the_next(
+    period_s: float, heartbeat_s: float, ticks: int
+) -> None:
+    group = PointGroup("belt", period_s, GROUP.points)
+    reporter = Reporter(group, report=Report.ON_CHANGE, heartbeat_s=heartbeat_s)
+    late_s = [0.004, 0.001, 0.003, 0.0, 0.002]
+    state = Reading(group, 1, (1.0, True, "auto"), ALL_GOOD)
+    reported = [
+        tick
+        for tick in range(4 * ticks + 1)
+        if reporter.reportable(state, now_s=tick * period_s + late_s[tick % len(late_s)]) is not None
+    ]
+    assert reported == [0, ticks, 2 * ticks, 3 * ticks, 4 * ticks]
 
 
 def test_a_point_that_turns_bad_and_good_again_is_reported_both_times(reporter: Reporter) -> None:
@@ -98,7 +114,7 @@ def test_what_a_part_left_out_is_not_reported_at_its_instant_even_at_the_heartbe
     part = Reading(GROUP, 2, (None, None, "auto"))
     reported = reporter.reportable_part(part, merged(lost, part), now_s=60.0)
     assert reported == part
-    assert reporter.all_due_s == 60.0
+    assert reporter.all_due_s == 59.5  # half a period before the heartbeat
 
 
 def test_a_part_that_leaves_nothing_out_is_the_whole_state(reporter: Reporter) -> None:
@@ -107,7 +123,7 @@ def test_a_part_that_leaves_nothing_out_is_the_whole_state(reporter: Reporter) -
     whole = reading(1.0, None, "auto", quality={1: bad("timeout")})
     assert merged(state, whole) is whole
     assert reporter.reportable_part(whole, whole, now_s=60.0) is whole
-    assert reporter.all_due_s == 120.0
+    assert reporter.all_due_s == 119.5
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.sampled_from(["a", "b"])), min_size=1, max_size=60))
