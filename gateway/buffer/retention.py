@@ -109,7 +109,8 @@ class Retention:
         verdict = self._bounds.judge(measured)
         self.row_bytes = measured.row_bytes(self._backlogs.held + self._backlogs.done.count)
         self._milestones.note()
-        self._milestones.forget_before(measured.first_position or self._tail.end)
+        if not measured.has_set_aside:  # which may come back
+            self._milestones.forget_before(measured.first_position or self._tail.end)
         self._report(measured, verdict, now_s)
         await self._full_disk.look(measured, is_low=verdict.disk_is_low)
         self._drops.look(now_s)

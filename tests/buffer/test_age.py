@@ -8,6 +8,7 @@ import pytest
 
 from gateway.buffer.eras import Eras
 from gateway.buffer.milestones import Milestone, Milestones, decode_milestones
+from gateway.buffer.retries import request
 from gateway.buffer.timekeeping import Timekeeper
 
 if TYPE_CHECKING:
@@ -136,6 +137,20 @@ async def test_ages_survive_a_restart_and_a_kill(bench: Bench, until: Until) -> 
         bench.now_ns += 93_500_000_000
         await until(lambda: bench.health.dropped["max-age"] == 5)
         assert await waiting(buffer) == list(range(6, 13))
+
+
+async def test_what_was_set_aside_and_comes_back_is_as_old_as_it_was(bench: Bench, until: Until) -> None:
+    async with bench.open(max_age=100.0) as buffer:
+        await read(bench, buffer, 10)
+        await buffer.set_aside("broker", 3, "refused")
+        buffer.acknowledge("broker", range(1, 11))
+        await read(bench, buffer, 10)
+        await look(bench, until)
+        request(bench.path, ["broker"], since_ns=0)
+        await buffer.returned("broker")
+        bench.now_ns += 84_500_000_000
+        await until(lambda: bench.health.dropped["max-age"] == 1)
+        assert await waiting(buffer) == list(range(11, 21))
 
 
 def milestones(bench: Bench, known: list[Milestone]) -> Milestones:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from drivers.contract import BadResponse, DeviceUnavailable
@@ -191,13 +191,18 @@ def test_a_changed_byte_never_yields_a_weight_that_nobody_sent(
             assert found in sent or found.status not in WITH_WEIGHT
 
 
+@example(b"\x02(  000099     0\r\x07", b"\x02( (021124     1\r\x06", b"\x02(  000000     0\r\x19", 10, 18)
 @given(frames, frames, frames, st.integers(0, 53), st.integers(1, 20))
-def test_a_gap_never_yields_a_weight_that_nobody_sent(
+def test_a_gap_never_yields_a_weight_that_nobody_sent_unless_the_sum_fits_by_chance(
     first: bytes, second: bytes, third: bytes, place: int, count: int
 ) -> None:
     sent = [one(data) for data in (first, second, third)]
     data = first + second + third
-    for found in ToledoFramer(Checksum.ON).feed(data[:place] + data[place + count :]):
+    left = data[:place] + data[place + count :]
+    # The beginning of one frame and the end of another make a third whose sum of seven bits fits once in 128 times.
+    joined = {left[start : start + 18] for start in range(len(left) - 17) if left[start] == 2}
+    assume(not any(sum(frame) % 128 == 0 for frame in joined - {first, second, third}))
+    for found in ToledoFramer(Checksum.ON).feed(left):
         assert found in sent or found.status not in WITH_WEIGHT
 
 
