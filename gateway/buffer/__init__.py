@@ -18,9 +18,11 @@ Committed means
 
 One writer
     The writer's task owns the writing connection: group commits, acknowledgements, deletions and bounds follow one
-    another and need no lock. `peek` reads older rows through a second, read-only connection, so history never holds up
-    a commit. While the database does not accept commits (full disk, I/O error, locked) readings gather in the intake,
-    bounded; the commit is retried with back-off. `gateway.buffer.inspect` serves other processes.
+    another and need no lock. What others do between its awaits (`peek` drops a row that is damaged, a destination
+    acknowledges) is in memory at once, and the next settlement writes down all of it or nothing. `peek` reads older
+    rows through a second, read-only connection, so history never holds up a commit. While the database does not accept
+    commits (full disk, I/O error, locked) readings gather in the intake, bounded; the commit is retried with back-off.
+    `gateway.buffer.inspect` serves other processes.
 
 Damage
     A database that cannot be used is moved aside, and what can be read of it is copied into a new one, at start as well
@@ -28,14 +30,14 @@ Damage
     vanished is counted. `docs/decisions/0013-damage.md` argues it.
 
 Modules
-    pure     ranges, encoding, intake, tail, groups, places, backlogs, bounds, batch, eras, thinning
+    pure     ranges, encoding, intake, tail (weight: of both), groups, places, backlogs, bounds, batch, eras, thinning
     at open  lock, schema, facts, opening, standing (synchronous, in a thread)
     damage   damage (recognised), mark, readable, salvage (copied) and reckoning (what was lost), replacing (of files),
              repair (while running)
-    running  connections, store, settlement (SQL), writer (the task), committer, settling (what became of readings),
-             retries (set aside, sent again), leaving (of a destination), trouble, full_disk, progress,
-             buffer
-             retention (max_bytes, min_free_disk, max_age), drops, episodes (as rows), timekeeping (the wall clock)
+    running  connections, store, settlement (SQL), writer (the task) and its parts: committer, settling (what became of
+             readings), retries (set aside, sent again), leaving (of a destination), retention (max_bytes,
+             min_free_disk, max_age), milestones (how old readings are), timekeeping (the wall clock), drops, episodes
+             (as rows), trouble, full_disk; progress (who waits), buffer (as others see it)
 """
 
 from gateway.buffer.buffer import Buffer
