@@ -138,8 +138,8 @@ class Beside(RuleBasedStateMachine):
     def lose_ages(self, path: Path) -> None:
         """After a crash, readings whose commit was not written down count as new."""
         with connection(path, read_only=True) as database:
-            found = database.execute("SELECT value FROM state WHERE key = 'latest'").fetchone()
-        known = decode_milestones(found[0])[0].position if found else 0
+            rows = database.execute("SELECT value FROM state WHERE key = 'latest'").fetchall()
+        known = max((latest.position for (text,) in rows for latest in decode_milestones(text)), default=0)
         for position in self.model.held_since_ns:
             if position > known:
                 self.model.held_since_ns[position] = self.now_ns
