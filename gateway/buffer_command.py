@@ -8,14 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from math import isinf
-from pathlib import Path
 
 import orjson
 
-from gateway.buffer import BufferUnavailable, UnknownDestination, inspect, retries
+from gateway.buffer import UnknownDestination, inspect, retries
 from gateway.buffer.drops import for_whom
 from gateway.buffer.settlement import SET_ASIDE_KEPT
 from gateway.clock import utc_text
@@ -30,11 +28,6 @@ def print_buffer(what: str, settings: Settings, *, destination: str | None, coun
 
     `tail` prints the newest `count` readings. Raises `BufferUnavailable` or `UnknownDestination`.
     """
-    with _reachable(settings.buffer.path):
-        _print(what, settings, destination=destination, count=count)
-
-
-def _print(what: str, settings: Settings, *, destination: str | None, count: int) -> None:
     path = settings.buffer.path
     if what == "status":
         _print_status(inspect.status(path), max_bytes=settings.buffer.max_bytes)
@@ -57,36 +50,17 @@ def send_again(settings: Settings, *, destination: str | None) -> None:
     if destination is not None and destination not in configured:
         raise UnknownDestination("the config", destination, configured)
     chosen = configured if destination is None else [destination]
-    with _reachable(path):
-        asked = retries.request(path, chosen, since_ns=time.time_ns() - int(settings.buffer.max_age * 1e9))
-        for one in asked:
-            print(f"{one.destination}: {one.readings} readings will be sent again")
-            if one.too_old:
-                _tell(
-                    f"{one.too_old} for {one.destination} are older than buffer.max_age: they stay; raise it for them"
-                )
-        if destination is None:
-            for name, readings in inspect.status(path).set_aside.items():
-                if name not in configured:
-                    _tell(f"{readings} for {name} stay: no destination in the config has that name")
-        if any(one.readings for one in asked) and not _are_taken(settings):
-            _tell("no gateway has taken them yet: they go out when it runs")
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[None]:
-    """Raises `BufferUnavailable` when the system does not let us get at the file."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:  # not of a file, but of what is printed
-            raise
-        raise BufferUnavailable(
-            f"cannot open the buffer {path}: {error.strerror}",
-            hint="run this as the gateway's user or as root"
-            if isinstance(error, PermissionError)
-            else "check buffer.path",
-        ) from error
+    asked = retries.request(path, chosen, since_ns=time.time_ns() - int(settings.buffer.max_age * 1e9))
+    for one in asked:
+        print(f"{one.destination}: {one.readings} readings will be sent again")
+        if one.too_old:
+            _tell(f"{one.too_old} for {one.destination} are older than buffer.max_age: they stay; raise it for them")
+    if destination is None:
+        for name, readings in inspect.status(path).set_aside.items():
+            if name not in configured:
+                _tell(f"{readings} for {name} stay: no destination in the config has that name")
+    if any(one.readings for one in asked) and not _are_taken(settings):
+        _tell("no gateway has taken them yet: they go out when it runs")
 
 
 def _are_taken(settings: Settings) -> bool:

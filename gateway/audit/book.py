@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.audit.verdict import Span
-from gateway.buffer import BufferUnavailable
 from gateway.buffer.encoding import decode_ranges
 from gateway.buffer.inspect import find_destination, reading_buffer
 from gateway.buffer.ranges import Ranges
@@ -84,13 +82,13 @@ class Fates:
 
 def read_book(path: Path, destination: str) -> Book:
     """Raises `BufferUnavailable` or `UnknownDestination`."""
-    with _reading(path) as database:
+    with reading_buffer(path) as database:
         return _book(database, path, destination)
 
 
 def look_up(path: Path, destination: str) -> Fates:
     """Raises `BufferUnavailable` or `UnknownDestination`."""
-    with _reading(path) as database:
+    with reading_buffer(path) as database:
         database.execute("BEGIN")
         book = _book(database, path, destination)
         waiting = Ranges()
@@ -140,14 +138,3 @@ def _book(database: sqlite3.Connection, path: Path, destination: str) -> Book:
     last = max(through, newest)
     pending.add(through + 1, last)
     return Book(epoch, last, pending)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        with reading_buffer(path) as database:
-            yield database
-    except OSError as error:  # its folder cannot be entered
-        raise BufferUnavailable(
-            f"cannot open the buffer {path}: {error.strerror}", hint="run this as the gateway's user or as root"
-        ) from error

@@ -148,9 +148,16 @@ def set_aside(path: Path, *, destination: str | None = None) -> Iterator[dict[st
 def reading_buffer(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to an existing buffer, for reading."""
     absent = BufferUnavailable(f"there is no buffer at {path}", hint="check buffer.path; the first `run` makes it")
-    if not path.exists():
+    try:
+        is_there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # its folder cannot be entered, or that is no path
+        hint = (
+            "run this as the gateway's user or as root" if isinstance(error, PermissionError) else "check buffer.path"
+        )
+        raise BufferUnavailable(f"cannot open the buffer {path}: {error.strerror}", hint=hint) from error
+    if not is_there:
         raise absent
-    if path.is_dir():
+    if is_folder:
         raise BufferUnavailable(f"cannot read the buffer {path}: Is a directory", hint="change buffer.path")
     try:
         with connection(path, read_only=True) as database:
