@@ -102,15 +102,14 @@ async def test_history_waits_no_longer_than_the_destination_has_been_behind(scri
         drawn.append((low, high))
         return low
 
-    broker = ScriptedBroker(most=3)
+    accepted = {1}  # connections
+    broker = ScriptedBroker(connack=lambda: 0 if broker.connections in accepted else 0x88, most=3)
     async with scripted.plays(broker), line() as own:
         await own.append(3)  # of an earlier run, for all that is known: so behind for ever
         async with own.forwarding(scripted.url, draw=draw):
-            await own.delivered()
-            broker.connack = lambda: 0x88
             await own.until(lambda: "server unavailable" in own.health.detail)
             await own.append(3)
-            broker.connack = lambda: 0
+            accepted.add(broker.connections + 1)
             await own.delivered()
     assert drawn[0] == (0.0, 5.0)
     assert len(drawn) == 2
