@@ -29,7 +29,7 @@ _POINTS = 10
 _PYTHON = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
 
 
-def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
     """What `condition` returns once that is true; fails with `what` when it never is."""
     deadline_s = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -113,7 +113,7 @@ class Gateway:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def ended(self, *, timeout_s: float = 20.0) -> int:
+    def ended(self, *, timeout_s: float = 60.0) -> int:
         """The exit code, once there is one."""
         assert self._process is not None
         code = self._process.wait(timeout_s)
@@ -131,7 +131,7 @@ class Gateway:
             self._process.wait()
             self._process = None
 
-    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = 20.0) -> None:
+    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = 60.0) -> None:
         def heard() -> bool:
             assert self._process is None or self._process.poll() is None or self.log.count(text) >= times, self.log
             return self.log.count(text) >= times

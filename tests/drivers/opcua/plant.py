@@ -74,9 +74,14 @@ class Plant:
     async def write(self, name: str, value: Any, kind: ua.VariantType | None = None) -> None:
         await self.there(self.nodes[name].write_value(value, kind))
 
-    async def report(self, name: str, data: ua.DataValue) -> None:
-        """A data value as it is, with its status and its times."""
-        await self.there(self.server.write_attribute_value(self.nodes[name].nodeid, data))
+    async def report(self, **data: ua.DataValue) -> None:
+        """Data values by name as they are, with status and times; all of them before the server publishes again."""
+
+        async def report() -> None:
+            for name, value in data.items():
+                await self.server.write_attribute_value(self.nodes[name].nodeid, value)
+
+        await self.there(report())
 
 
 def free_port() -> int:

@@ -50,7 +50,7 @@ def shown(server: Plant, axis: Any, *, mode: int) -> Any:
 def broken(server: Plant, axis: Any) -> Any:
     """Shorter than its definition."""
     cut = ua.ExtensionObject(ua.typeid_by_extension_objects[type(axis)], b"\x01")
-    return server.report("Axis", ua.DataValue(ua.Variant(cut, ua.VariantType.ExtensionObject)))
+    return server.report(Axis=ua.DataValue(ua.Variant(cut, ua.VariantType.ExtensionObject)))
 
 
 async def test_polled_a_structure_that_does_not_fit_costs_nobody_else(tmp_path: Path) -> None:

@@ -45,8 +45,7 @@ async def test_what_changed_at_one_instant_is_one_reading(server: Plant, tmp_pat
     driver = make_driver(server.url, tmp_path, [point("Speed"), point("Load"), point("Name")])
     async with listening(driver) as ear:
         await ear.until(lambda ear: len(ear.values) == 3)
-        await server.report("Speed", measured(2.0, 7))
-        await server.report("Load", measured(20.0, 7))
+        await server.report(Speed=measured(2.0, 7), Load=measured(20.0, 7))
         await ear.until(lambda ear: ear.values["speed"] == 2.0 and ear.values["load"] == 20.0)
         together = [each for each in ear.readings if each.values[:2] == (2.0, 20.0)]
         assert [said(each) for each in together] == [{"speed": 2.0, "load": 20.0, "name": "unchanged"}]
@@ -59,7 +58,7 @@ async def test_changes_between_two_publications_are_kept_in_their_order(server: 
     async with listening(driver) as ear:
         await ear.until(lambda ear: "speed" in ear.values)
         for second in (3, 1, 2):
-            await server.report("Speed", measured(float(second), second))
+            await server.report(Speed=measured(float(second), second))
         await ear.until(lambda ear: len(ear.readings) >= 4)
         assert [each.values for each in ear.readings[1:]] == [(3.0,), (1.0,), (2.0,)]
 
@@ -67,7 +66,7 @@ async def test_changes_between_two_publications_are_kept_in_their_order(server: 
 async def test_gateway_time_is_that_of_arrival(server: Plant, tmp_path: Path) -> None:
     driver = make_driver(server.url, tmp_path, [point("Speed")], timestamp="gateway")
     async with listening(driver) as ear:
-        await server.report("Speed", measured(3.0, 7))
+        await server.report(Speed=measured(3.0, 7))
         await ear.until(lambda ear: ear.values.get("speed") == 3.0)
         assert ear.readings[-1].observed_at_ns > int(moment(7).timestamp()) * 10**9
 
