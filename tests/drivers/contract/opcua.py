@@ -32,7 +32,7 @@ class OpcuaServer:
         return {"speed": speed}
 
     async def spoil(self) -> None:
-        await self._plant.report("Load", ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure)))
+        await self._plant.report(Load=ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadSensorFailure)))
 
     async def mend(self) -> None:
         await self._plant.write("Load", 12.5)
