@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 
@@ -99,7 +101,9 @@ async def test_when_it_is_allowed_and_sent_again_everything_arrives(scripted, li
             await own.append(device="door")
             await own.delivered()
         broker.devices.clear()
-        retries.request(tmp_path / "buffer.db", [NAME], since_ns=0)
+        await own.buffer.flush()
+        (asked,) = await asyncio.to_thread(retries.request, tmp_path / "buffer.db", [NAME], since_ns=0)
+        assert asked.readings == 10
         await own.until(lambda: own.health.acknowledged == 10)
         await own.append(device="door")
         await own.delivered()
