@@ -24,12 +24,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.plugins.mosquitto import Mosquitto
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+"""Twice the longest back-off of a destination: a broker that comes back late is found within it."""
 _DEVICES = 12
 _POINTS = 10
 _PYTHON = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
 
 
-def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], what: str, *, timeout_s: float = PATIENCE_S) -> Any:
     """What `condition` returns once that is true; fails with `what` when it never is."""
     deadline_s = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -113,7 +115,7 @@ class Gateway:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def ended(self, *, timeout_s: float = 60.0) -> int:
+    def ended(self, *, timeout_s: float = 20.0) -> int:
         """The exit code, once there is one."""
         assert self._process is not None
         code = self._process.wait(timeout_s)
@@ -131,7 +133,7 @@ class Gateway:
             self._process.wait()
             self._process = None
 
-    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = 60.0) -> None:
+    def wait_for_log(self, text: str, *, times: int = 1, timeout_s: float = PATIENCE_S) -> None:
         def heard() -> bool:
             assert self._process is None or self._process.poll() is None or self.log.count(text) >= times, self.log
             return self.log.count(text) >= times

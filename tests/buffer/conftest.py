@@ -109,7 +109,7 @@ def until() -> Until:
     """Poll until a condition holds; fail after a deadline."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        deadline_s = time.monotonic() + 60.0
+        deadline_s = time.monotonic() + 20.0
         while not condition():
             assert time.monotonic() < deadline_s, "the condition did not come true in time"
             await asyncio.sleep(0.01)

@@ -121,7 +121,7 @@ class Line:
             yield task
             self.stopping.set()
 
-    async def until(self, true: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    async def until(self, true: Callable[[], bool], *, timeout_s: float = 20.0) -> None:
         """Wait for a fact that is only written down, not announced."""
         async with asyncio.timeout(timeout_s):
             while not true():  # noqa: ASYNC110

@@ -38,7 +38,7 @@ class Subscriber:
         self._process = process
         self._early: deque[Message] = deque()
 
-    async def next(self, *, timeout_s: float = 60.0) -> Message:
+    async def next(self, *, timeout_s: float = 10.0) -> Message:
         """The next message."""
         if self._early:
             return self._early.popleft()
@@ -47,7 +47,7 @@ class Subscriber:
                 pass
         return message
 
-    async def until(self, done: Callable[[Any], bool], *, timeout_s: float = 60.0) -> list[Any]:
+    async def until(self, done: Callable[[Any], bool], *, timeout_s: float = 20.0) -> list[Any]:
         """Every JSON payload from now to the first for which `done` is true, that one included."""
         payloads = []
         async with asyncio.timeout(timeout_s):
